@@ -1,0 +1,17 @@
+"""Tasks and data sets; each names its source and licence."""
+
+from armillary.data.digits import Split, corrupt_labels, digits, split
+from armillary.data.mnist import mnist
+from armillary.data.regression import Prompts, linear_regression_prompts
+from armillary.data.tables import table
+
+__all__ = [
+    "Prompts",
+    "Split",
+    "corrupt_labels",
+    "digits",
+    "linear_regression_prompts",
+    "mnist",
+    "split",
+    "table",
+]

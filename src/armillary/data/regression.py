@@ -1,0 +1,70 @@
+"""Prompts for in-context linear regression: a fresh task and fresh examples in every prompt."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+Covariance = Float[Array, "dim dim"] | Float[Array, " dim"]
+"""A positive definite matrix, or the diagonal of a diagonal one."""
+
+
+class Prompts(NamedTuple):
+    """Regression prompts: solved examples, and queries that go with them."""
+
+    x: Float[Array, "prompts length dim"]
+    y: Float[Array, "prompts length"]
+    query: Float[Array, "prompts queries dim"]
+    target: Float[Array, "prompts queries"]
+    """The queries' responses, noise included."""
+    task: Float[Array, "prompts dim"]
+    """The weights w that produced a prompt's responses."""
+
+
+def linear_regression_prompts(
+    key: Key[Array, ""],
+    prompts: int,
+    length: int,
+    covariance: Covariance,
+    *,
+    task_covariance: Covariance | None = None,
+    noise: float | Float[Array, ""] = 0.0,
+    link: Callable[[Array], Array] = lambda u: u,
+    queries: int = 1,
+) -> Prompts:
+    """Draw x ~ N(0, `covariance`), w ~ N(0, `task_covariance`) once a prompt, and y = link(w·x) + e.
+
+    The data of Garg et al., "What Can Transformers Learn In-Context? A Case Study of Simple Function Classes"
+    (2022), and of the theory of linear self-attention (Zhang, Frei and Bartlett 2023; Mahankali, Hashimoto
+    and Ma 2023).
+
+    **Arguments:**
+
+    - `key`: the randomness.
+    - `prompts`: how many.
+    - `length`: examples in a prompt.
+    - `covariance`: of the inputs: a matrix, or the diagonal of a diagonal one.
+    - `task_covariance`: of the weights, likewise; the identity by default.
+    - `noise`: the variance of e ~ N(0, `noise`), in the examples' responses and in the queries'.
+    - `link`: elementwise, applied to w·x.
+    - `queries`: how many queries share a prompt's task and examples. Averaging a loss over them estimates the
+      same expectation with less variance than one query.
+
+    **Returns:** [`Prompts`][armillary.data.Prompts].
+    """
+    dim, tokens = covariance.shape[-1], length + queries
+    # One draw, cut in three: a generator is most of what there is to compile here.
+    normal = jax.random.normal(key, (prompts, tokens * (dim + 1) + dim))
+    x, e, w = jnp.split(normal, [tokens * dim, tokens * (dim + 1)], axis=-1)
+    x = _color(x.reshape(prompts, tokens, dim), covariance)
+    w = w if task_covariance is None else _color(w, task_covariance)
+    y = link(jnp.sum(x * w[:, None], -1)) + jnp.sqrt(noise) * e
+    return Prompts(x[:, :length], y[:, :length], x[:, length:], y[:, length:], w)
+
+
+def _color(white: Float[Array, "*batch dim"], covariance: Covariance) -> Float[Array, "*batch dim"]:
+    if covariance.ndim == 1:
+        return white * jnp.sqrt(covariance)
+    return white @ jnp.linalg.cholesky(covariance).T

@@ -1,0 +1,160 @@
+"""What a result depends on, as hashes.
+
+*code*: the normalized syntax tree (no comments, no docstrings, no figure) of a study and of every module of
+the package or beside the study that its names resolve to, through re-exports, plus the lab's `NUMERICS`.
+*run*: code, data, settings, versions of the numerical packages and precision.
+"""
+
+import ast
+import hashlib
+import json
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1]
+_APART = {"lab", "report", "cli", "api"}
+"""Parts of the package whose code does not change a number: NUMERICS stands for the lab."""
+_NUMERICAL = ("jax", "jaxlib", "numpy", "scipy", "equinox", "optax", "diffrax", "scikit-learn")
+
+
+def digest(value: Any) -> str:
+    """A short hash of anything that JSON can write, or of bytes."""
+    raw = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True, default=str).encode()
+    return hashlib.sha256(raw).hexdigest()[:20]
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions of Python and of the numerical packages that are installed."""
+    import importlib.metadata
+
+    found = {"python": ".".join(map(str, sys.version_info[:2]))}
+    for name in _NUMERICAL:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def sources(path: Path) -> list[Path]:
+    """The files that a study's names resolve to, itself first: what its code hash is made of."""
+    found: dict[Path, None] = {}
+    _follow(path.resolve(), found)
+    return list(found)
+
+
+def code(path: Path) -> str:
+    """The code hash of the study in a file."""
+    from armillary.lab import NUMERICS
+
+    return digest([NUMERICS, *(_normal(p.read_bytes()) for p in sources(path))])
+
+
+def raw(path: Path) -> dict[str, str]:
+    """A study's files and the hashes of their bytes: if none has changed, neither has the code hash."""
+    files = sources(path)
+    routes = [p.with_name("__init__.py") for p in files]  # re-exports decide which file a name is from
+    return {_name(p): digest(p.read_bytes()) for p in dict.fromkeys([*files, *routes]) if p.is_file()}
+
+
+def unchanged(files: dict[str, str]) -> bool:
+    """Whether the files of an earlier `raw` are still the same, byte for byte."""
+    try:
+        return all(digest((PACKAGE / name).read_bytes()) == value for name, value in files.items())
+    except OSError:
+        return False
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else str(path)
+
+
+@cache
+def _normal(source: bytes) -> str:
+    tree = ast.parse(source)
+    figure = _drop_figure(tree)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            body[:] = [
+                n
+                for n in body
+                if not (
+                    isinstance(n, ast.Expr)
+                    and isinstance(n.value, ast.Constant)
+                    and isinstance(n.value.value, str)
+                )
+                and not (isinstance(n, ast.FunctionDef) and n.name == figure)
+            ]
+    return digest(ast.dump(tree))
+
+
+def _drop_figure(tree: ast.Module) -> str | None:
+    """Take `figure=` out of the call of Study and give the name of the function: a drawing changes no number."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "id", getattr(node.func, "attr", None)) == "Study"
+        ):
+            for keyword in node.keywords:
+                if keyword.arg == "figure":
+                    node.keywords.remove(keyword)
+                    return getattr(keyword.value, "id", None)
+    return None
+
+
+def _follow(path: Path, found: dict[Path, None]) -> None:
+    if path in found:
+        return
+    found[path] = None
+    for module, names, level in _imports(path.read_bytes()):
+        for target in _resolve(module, names, level, path):
+            _follow(target, found)
+
+
+@cache
+def _imports(source: bytes) -> tuple[tuple[str, tuple[str, ...], int], ...]:
+    found: list[tuple[str, tuple[str, ...], int]] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            found.append((node.module or "", tuple(a.name for a in node.names), node.level))
+        elif isinstance(node, ast.Import):
+            found += [(a.name, (), 0) for a in node.names]
+    return tuple(found)
+
+
+def _resolve(module: str, names: tuple[str, ...], level: int, importer: Path) -> list[Path]:
+    if level:
+        root = importer.parents[level - 1]
+        parts = module.split(".") if module else []
+    elif module.split(".")[0] == PACKAGE.name:
+        root, parts = PACKAGE, module.split(".")[1:]
+        if (parts and parts[0] in _APART) or (not parts and set(names) <= _APART):
+            return []
+    else:
+        root, parts = importer.parent, module.split(".")
+        if PACKAGE in importer.parents:
+            return []
+    base = root.joinpath(*parts)
+    if base.with_suffix(".py").is_file():
+        return [base.with_suffix(".py")]
+    if not (base / "__init__.py").is_file():
+        return []
+    return [target for name in names or ("",) for target in _of_name(base, name)]
+
+
+def _of_name(package: Path, name: str) -> list[Path]:
+    """The file in which a name of a package is defined: a submodule, or where `__init__` imports it from."""
+    init = package / "__init__.py"
+    if (package / f"{name}.py").is_file():
+        # a function and its module often share a name; either way this is the file
+        return [package / f"{name}.py"]
+    if (package / name / "__init__.py").is_file() and name:
+        return [package / name / "__init__.py"]
+    for module, names, level in _imports(init.read_bytes()):
+        if name in names:
+            return _resolve(module, (name,), level, init) or [init]
+    return [init]

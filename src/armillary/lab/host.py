@@ -1,0 +1,150 @@
+"""Studies that cannot be compiled: one worker process a core, each a fresh interpreter on the study's file.
+
+A worker reads jobs and writes results as lines of JSON, so that nothing is pickled and a worker that dies
+takes one run with it.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from armillary.lab.backend import Done, Failed, Group, Notify, check_outputs, collect, failure
+from armillary.lab.errors import InputError, RunError
+from armillary.lab.plan import Plan
+
+
+def execute(
+    groups: list[Group], target: str, code: str, plan: Plan, notify: Notify, finished: "queue.Queue[Any]"
+) -> Iterator[Done | Failed]:
+    """Compute every group's runs in worker processes; yields them one by one as they end."""
+    jobs = deque((group, run) for group in groups for run in group.todo)
+    for group in groups:
+        group.chunk = 1
+    count = min(plan.devices or len(os.sched_getaffinity(0)), len(jobs))
+    workers: list[_Worker] = []
+
+    def work() -> None:
+        worker = _Worker(target, code)
+        workers.append(worker)
+        try:
+            while jobs:
+                group, run = jobs.popleft()
+                finished.put(worker.compute(group, run))
+        except IndexError:  # another thread took the last job
+            pass
+        except BaseException as error:
+            jobs.clear()
+            finished.put(error)
+        finally:
+            worker.close()
+            finished.put(None)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield from collect(len(threads), finished)
+    finally:
+        jobs.clear()
+        for worker in workers:
+            worker.process.kill()
+
+
+class _Worker:
+    """A worker process and the pipe to it."""
+
+    def __init__(self, target: str, code: str):
+        self.command = [sys.executable, "-m", "armillary.lab.host", target, code]
+        self.start()
+
+    def start(self) -> None:
+        one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | one_thread,
+            start_new_session=True,  # the terminal's Ctrl-C is the parent's to handle
+        )
+
+    def compute(self, group: Group, run: int) -> Done | Failed:
+        settings = group.static | dict(zip(group.names, group.floats[run].tolist()))
+        job = json.dumps({"seed": int(group.seeds[run]), "settings": settings})
+        for _ in range(2):
+            start = time.perf_counter()
+            answer = self._ask(job)
+            if answer is not None:
+                break
+            self.start()
+        if answer is None:
+            return Failed(group, [run], RunError(f"the worker process died (settings: {settings})"))
+        if "error" in answer:
+            return Failed(group, [run], RunError(answer["error"]))
+        outputs = {
+            name: np.asarray(value, dtype).reshape(1, *shape)
+            for name, (dtype, shape, value) in answer["outputs"].items()
+        }
+        return Done(group, [run], outputs, time.perf_counter() - start)
+
+    def _ask(self, job: str) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(job + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except (BrokenPipeError, OSError):
+            return None
+        return json.loads(line) if line else None
+
+    def close(self) -> None:
+        """Let the process end."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def _serve(target: str, code: str) -> None:
+    """A worker's life: jobs in, results out, until the pipe closes."""
+    import jax
+
+    from armillary.lab import catalogue, inputs
+
+    answers, sys.stdout = (
+        sys.stdout,
+        sys.stderr,
+    )  # what an experiment prints must not end up among the answers
+    study = catalogue.find(target).study
+    jax.config.update("jax_enable_x64", study.x64)
+    for line in sys.stdin:
+        job = json.loads(line)
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in job["settings"].items()}
+        try:
+            data, data_hash = inputs.load(study, settings)
+            base, _ = inputs.base(study, settings, data, code, data_hash)
+            given = [x for x, loader in ((data, study.data), (base, study.base)) if loader is not None]
+            out = check_outputs(study, study.experiment(jax.random.key(job["seed"]), *given, **settings))
+            arrays = {name: np.asarray(value) for name, value in out.items()}
+            answer: dict[str, Any] = {
+                "outputs": {k: [str(a.dtype), a.shape, a.ravel().tolist()] for k, a in arrays.items()}
+            }
+        except (InputError, RunError) as error:
+            answer = {"error": str(error)}
+        except Exception as error:
+            answer = {"error": failure(study, error, str(settings))}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])

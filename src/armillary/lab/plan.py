@@ -1,0 +1,117 @@
+"""How large a chunk of runs is: small enough for the cache, large enough to fill the vector units."""
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core
+
+CACHE_BYTES = 4 << 20
+"""What the arrays that one operation touches, over all runs of a chunk, should stay within: a few L2 caches."""
+MAX_LANES = 64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where runs go. None: chosen by the lab."""
+
+    devices: int | None = None
+    chunk: int | None = None
+
+
+def devices(plan: Plan | None = None) -> list[jax.Device]:
+    """This host's devices, a CPU core being one.
+
+    The number of CPU devices is left alone if the user set it or if JAX has started.
+    """
+    if (
+        not _started()
+        and jax.config.values["jax_num_cpu_devices"] < 0
+        and "device_count" not in os.environ.get("XLA_FLAGS", "")
+    ):
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    found = jax.local_devices()
+    return found[: plan.devices] if plan and plan.devices else found
+
+
+def _started() -> bool:
+    from jax._src import xla_bridge  # no public way to ask
+
+    return xla_bridge.backends_are_initialized()
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes that one run touches."""
+
+    working: int
+    """By its largest single operation: what has to be in cache at once."""
+    outputs: int
+    """By what it returns."""
+    loops: bool
+    """Whether a loop's length depends on the run: mapped runs would all wait for the longest."""
+
+
+def footprint(closed: core.ClosedJaxpr, batched: Iterable[bool]) -> Footprint:
+    """The footprint of one run; `batched` says which inputs are the run's own, not shared by all."""
+    working, loops = _walk(closed.jaxpr, list(batched))
+    return Footprint(working, sum(_bytes(v) for v in closed.jaxpr.outvars), loops)
+
+
+def _walk(jaxpr: Any, batched: list[bool]) -> tuple[int, bool]:
+    own = {v for v, b in zip(jaxpr.invars, batched) if b}
+    working, loops = 0, False
+    for eqn in jaxpr.eqns:
+        mine = [not isinstance(v, core.Literal) and v in own for v in eqn.invars]
+        if any(mine):
+            own.update(eqn.outvars)
+        inner = [p for value in eqn.params.values() for p in _jaxprs(value)]
+        for sub in inner:
+            flags = mine if len(mine) == len(sub.invars) and eqn.primitive.name != "scan" else None
+            size, loop = _walk(sub, flags or [any(mine)] * len(sub.invars))
+            working, loops = max(working, size), loops or loop
+        loops = loops or (eqn.primitive.name == "while" and any(mine))
+        if not inner:
+            touched = [v for v, m in zip(eqn.invars, mine) if m]
+            working = max(working, sum(map(_bytes, [*touched, *(eqn.outvars if any(mine) else ())])))
+    return working, loops
+
+
+def _jaxprs(value: Any) -> list[Any]:
+    if isinstance(value, core.ClosedJaxpr):
+        return [value.jaxpr]
+    if isinstance(value, core.Jaxpr):
+        return [value]
+    if isinstance(value, tuple | list):
+        return [p for v in value for p in _jaxprs(v)]
+    return []
+
+
+def _bytes(var: Any) -> int:
+    aval = var.aval
+    size = getattr(aval, "dtype", np.dtype("float32"))
+    return math.prod(getattr(aval, "shape", ())) * (size.itemsize if isinstance(size, np.dtype) else 8)
+
+
+def chunk_size(runs: int, places: list[jax.Device], size: Footprint, plan: Plan | None = None) -> int:
+    """How many runs one call of a program maps over.
+
+    On a CPU bounded by the cache, on an accelerator by its memory; then evened out, so that the last round
+    over the devices is not nearly empty.
+    """
+    if plan and plan.chunk:
+        return plan.chunk
+    if places[0].platform == "cpu":
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (4 * len(places))
+        cap = 1 if size.loops else min(MAX_LANES, CACHE_BYTES // max(size.working, 1))
+    else:
+        stats = places[0].memory_stats() or {}
+        memory = stats.get("bytes_limit", 8 << 30) // 2
+        cap = runs
+    cap = max(1, min(cap, memory // max(1, size.outputs + 4 * size.working)))
+    rounds = math.ceil(runs / (cap * len(places)))
+    return max(1, min(cap, math.ceil(runs / (rounds * len(places)))))

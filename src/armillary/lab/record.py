@@ -1,0 +1,109 @@
+"""The record: published verdicts, one JSON file a study, a history to which entries are only appended."""
+
+import datetime
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from armillary.lab import fingerprint
+from armillary.lab.catalogue import PAPERS, Entry, Row
+from armillary.lab.errors import InputError
+from armillary.lab.store import home, write_whole
+
+Record = dict[str, Any]
+
+
+def in_source_checkout() -> bool:
+    """Whether the package is run from a checkout that can be written."""
+    return (PAPERS.parents[2] / "pyproject.toml").is_file() and os.access(PAPERS, os.W_OK)
+
+
+def path_for(entry: Entry | Row) -> Path:
+    """Where a study's record is written: beside its module in a source checkout, into the store otherwise."""
+    row = entry if isinstance(entry, Row) else entry.row
+    if row is not None:
+        return (
+            row.path.with_suffix(".json") if in_source_checkout() else home() / "records" / f"{row.slug}.json"
+        )
+    assert isinstance(entry, Entry)
+    return home() / "records" / f"{entry.slug}-{fingerprint.digest(str(entry.path))[:6]}.json"
+
+
+def history(entry: Entry | Row) -> list[Record]:
+    """Every entry of a study's record, oldest first: what the package ships, then what the store holds.
+
+    **Raises:** `InputError` if a record file cannot be read.
+    """
+    row = entry if isinstance(entry, Row) else entry.row
+    paths = {path_for(entry)} | ({row.path.with_suffix(".json")} if row else set())
+    found: list[Record] = []
+    for path in paths:
+        try:
+            found += json.loads(path.read_text(encoding="utf-8"))["history"]
+        except FileNotFoundError:
+            continue
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: not a record ({error}); mend or remove it") from None
+    return sorted(found, key=lambda e: e["date"])
+
+
+def latest(entry: Entry | Row) -> Record | None:
+    """The newest entry of a study's record, if it has one."""
+    found = history(entry)
+    return found[-1] if found else None
+
+
+def stale(entry: Entry | Row, record: Record | None) -> bool | None:
+    """Whether the code behind a record has changed since; None without a record."""
+    if record is None or entry.path is None:
+        return None
+    if fingerprint.unchanged(record["files"]):
+        return False
+    return fingerprint.code(entry.path) != record["code"]
+
+
+def append(entry: Entry, body: Record) -> Path:
+    """Append an entry (verdict, checks, seeds, …) with code, versions, date and machine."""
+    path = path_for(entry)
+    made: Record = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **body,
+        "code": fingerprint.code(entry.path) if entry.path else "",
+        "files": fingerprint.raw(entry.path) if entry.path else {},
+        "versions": fingerprint.versions(),
+        "machine": machine(),
+    }
+    past = json.loads(path.read_text(encoding="utf-8"))["history"] if path.exists() else []
+    document = {"slug": entry.slug, "history": [*past, made]}
+    write_whole(path, (json.dumps(plain(document), indent=1, ensure_ascii=False) + "\n").encode())
+    return path
+
+
+def plain(value: Any) -> Any:
+    """A value as strict JSON has it: numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def machine() -> str:
+    """The processor's name and the number of cores."""
+    import platform
+
+    name = platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"

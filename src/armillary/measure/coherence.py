@@ -1,0 +1,56 @@
+"""Coherence of per-example gradients: how many examples one example's step helps.
+
+Source: "On the Generalization Mystery in Deep Learning" (2022), section 2.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+
+def _mean(grads: PyTree) -> PyTree:
+    return jax.tree.map(lambda g: g.mean(0), grads)
+
+
+def _inner(a: PyTree, b: PyTree) -> Array:
+    return sum(jnp.sum(x * y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)))  # type: ignore[return-value]
+
+
+def m_coherence(grads: PyTree[Float[Array, "m ..."]]) -> Float[Array, ""]:
+    """m · ‖mean gᵢ‖² / mean ‖gᵢ‖², of m per-example gradients (any pytree with a leading axis of m).
+
+    m where all gradients coincide, 1 where they are orthogonal, 0 where they cancel. NaN if all are zero.
+    """
+    examples = len(jax.tree.leaves(grads)[0])
+    mean = _mean(grads)
+    return examples**2 * _inner(mean, mean) / _inner(grads, grads)
+
+
+def m_coherence_two_batches(
+    first: PyTree[Float[Array, "a ..."]], second: PyTree[Float[Array, "b ..."]], examples: int
+) -> Float[Array, ""]:
+    """The m-coherence of a data set of m examples, estimated from two disjoint random batches of it.
+
+    1 + (m - 1) N / D, where N = ⟨mean of the first, mean of the second⟩ is an unbiased estimate of the mean
+    of ⟨gᵢ, gⱼ⟩ over i ≠ j, and D, the mean of ‖g‖² over both batches, of the mean of ‖gᵢ‖². (The ratio is
+    consistent, not unbiased.)
+
+    """
+    sizes = len(jax.tree.leaves(first)[0]) + len(jax.tree.leaves(second)[0])
+    squared = (_inner(first, first) + _inner(second, second)) / sizes
+    return 1 + (examples - 1) * _inner(_mean(first), _mean(second)) / squared
+
+
+def example_overlap(grads: PyTree[Float[Array, "m ..."]]) -> Float[Array, " m"]:
+    """Each example's cosine with the sum of all the others' gradients, in [-1, 1].
+
+    A score of difficulty and of label noise: an example whose step the others' steps undo is below 0.
+    """
+    leaves = jax.tree.leaves(jax.tree.map(lambda g: g.reshape(len(g), -1), grads))
+    squared = sum(jnp.sum(g**2, 1) for g in leaves)
+    with_sum = sum(g @ g.sum(0) for g in leaves)
+    total = sum(jnp.sum(g.sum(0) ** 2) for g in leaves)
+    # ⟨gᵢ, S - gᵢ⟩ and ‖S - gᵢ‖² from ⟨gᵢ, S⟩, ‖gᵢ‖² and ‖S‖²: the others' sums are never stored.
+    others = jnp.maximum(total - 2 * with_sum + squared, 0)
+    scale = jnp.sqrt(squared * others)
+    return jnp.where(scale > 0, (with_sum - squared) / jnp.where(scale > 0, scale, 1), 0.0)

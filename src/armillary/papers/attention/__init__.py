@@ -1,0 +1,1 @@
+"""Attention: what a single attention layer computes, learns and costs."""

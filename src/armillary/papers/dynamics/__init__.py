@@ -1,0 +1,1 @@
+"""How training goes: step sizes, stability, coherence, feature learning, generalization."""

@@ -1,0 +1,1 @@
+"""Few-shot, continual and multitask learning."""

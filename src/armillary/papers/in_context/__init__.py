@@ -1,0 +1,1 @@
+"""In-context learning: how a trained sequence model learns from its prompt."""

@@ -1,0 +1,1 @@
+"""Kernels and wide networks: random features and tangent kernels."""

@@ -1,0 +1,1 @@
+"""Model merging: averaging, aligning and combining trained networks."""

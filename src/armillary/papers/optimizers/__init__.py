@@ -1,0 +1,1 @@
+"""Optimizers and training rules, with and without backpropagation."""

@@ -1,0 +1,1 @@
+"""Privacy and unlearning: protecting training data, and forgetting them."""

@@ -1,0 +1,1 @@
+"""Learning from clicks and ratings: embedding tables, noisy feedback and recommendations that stay fresh."""

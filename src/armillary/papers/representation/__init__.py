@@ -1,0 +1,1 @@
+"""Learning features without labels: contrastive losses, canonical correlation and embeddings of many sizes."""

@@ -1,0 +1,1 @@
+"""Robustness: adversarial inputs, shortcuts and distribution shift."""

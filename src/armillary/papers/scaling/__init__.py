@@ -1,0 +1,1 @@
+"""Scaling: how training changes with data, width and time."""

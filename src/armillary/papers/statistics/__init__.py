@@ -1,0 +1,1 @@
+"""Statistics and learning theory: what it takes to learn."""

@@ -1,0 +1,1 @@
+"""Systems: compilers, distributed machines, and the cost of computation."""

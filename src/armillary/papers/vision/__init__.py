@@ -1,0 +1,1 @@
+"""Seeing and restoring images: architectures, losses, reconstruction, scenes and video."""

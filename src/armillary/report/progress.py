@@ -1,0 +1,101 @@
+"""What is compiling, what runs, how long is left: live on a terminal, plain lines otherwise."""
+
+import sys
+import threading
+import time
+from typing import Any, Self
+
+
+class Progress:
+    """A listener for `lab.sweep`, writing to stderr."""
+
+    LINE_SECONDS = 10.0
+
+    def __init__(self, *, show: bool | None = None):
+        """`show`: None shows on a terminal only; True also writes plain lines where there is none."""
+        terminal = sys.stderr.isatty()
+        self.live = terminal and show is not False
+        self.plain = not terminal and show is True
+        self.lock = threading.Lock()
+        self.bar: Any = None
+        self.total = self.done = self.reused = 0
+        self.slug = ""
+        self.compiling: list[str] = []
+        self.start = time.monotonic()
+        self.ended = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def __call__(self, event: str, **info: Any) -> None:
+        """Take note of one event of a sweep."""
+        with self.lock:
+            if event == "start":
+                self.slug, self.total, self.reused = info["slug"], info["total"], info["reused"]
+                self.done = self.reused
+                self.start = time.monotonic()
+                if self.plain:
+                    self.ended = threading.Event()
+                    threading.Thread(target=self._lines, args=(self.ended,), daemon=True).start()
+            elif event == "compile":
+                self.compiling.append(info["group"].settings)
+            elif event == "compiled":
+                self.compiling.remove(info["group"].settings)
+            elif event == "chunk":
+                self.done = info["done"]
+            elif event == "end":
+                self._stop()
+                return
+            if self.live:
+                self._show_bar()
+
+    def _words(self) -> str:
+        parts = [f"{self.done}/{self.total} runs"]
+        if self.reused:
+            parts.append(f"{self.reused} from the store")
+        if self.compiling:
+            parts.append(f"compiling {self.compiling[0]}".strip()[:60])
+        return ", ".join(parts)
+
+    def _lines(self, ended: threading.Event) -> None:
+        while not ended.wait(self.LINE_SECONDS):
+            fresh, spent = self.done - self.reused, time.monotonic() - self.start
+            left = f", about {spent / fresh * (self.total - self.done):.0f} s left" if fresh else ""
+            print(f"{self.slug}: {self._words()}, {spent:.0f} s{left}", file=sys.stderr, flush=True)
+
+    def _show_bar(self) -> None:
+        if self.bar is None:
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                SpinnerColumn,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+            from rich.progress import Progress as Bar
+
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[words]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+            )
+            self.bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self.task = self.bar.add_task(self.slug, total=self.total, completed=self.done, words="")
+            self.bar.start()
+        self.bar.update(
+            self.task, description=self.slug, total=self.total, completed=self.done, words=self._words()
+        )
+
+    def _stop(self) -> None:
+        self.ended.set()
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None

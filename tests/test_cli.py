@@ -1,0 +1,238 @@
+"""The command line as a person types it: output, exit codes, one clear line for bad input."""
+
+import json
+import shutil
+import sys
+
+import polars as pl
+import pytest
+
+from armillary import cli
+from armillary.lab.store import Store
+
+
+@pytest.fixture
+def armillary(capsys, monkeypatch, tmp_path):
+    """Run a command line in a folder of its own: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["armillary", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return ended.value.code, out, err
+
+    return call
+
+
+def test_run_prints_the_verdict_with_its_control(armillary, descent, tmp_path):
+    code, out, _ = armillary("run", descent)
+    assert code == 0
+    assert "verdict: holds" in out
+    assert "stable → unstable" in out
+    assert (tmp_path / "armillary-out" / "descent.png").read_bytes().startswith(b"\x89PNG")
+    code, out, _ = armillary("run", descent)
+    assert "16 of 16 runs from the store" in out
+
+
+def test_run_json_is_one_document_on_stdout(armillary, descent):
+    code, out, _ = armillary("run", descent, "--json", "--seeds", 9, "--set", "steps=40", "--explain")
+    found = json.loads(out)
+    assert code == 0
+    assert {"slug", "scale", "seeds", "first_seed", "settings", "seconds", "verdict", "checks"} < set(found)
+    assert (found["slug"], found["seeds"], found["settings"]["steps"]) == ("descent", 9, 40)
+    check = found["checks"][0]
+    assert check["bound"] == [None, 0.001]
+    assert check["controls"][0]["substitution"] == "stable → unstable"
+    assert check["controls"][0]["low"] > 0.001 > check["high"]
+    code, out, _ = armillary("run", descent, descent.replace("descent", "on_host"), "--json", "--seeds", 5)
+    assert [r["slug"] for r in json.loads(out)] == ["descent", "on-host"]
+
+
+def test_a_diverged_claim_is_null_in_json_and_no_pass(armillary, descent):
+    code, out, _ = armillary("run", descent, "--json", "--set", "rate=1e3")
+    found = json.loads(out)
+    assert code == 0
+    assert found["verdict"] == "diverged"
+    assert found["checks"][0]["low"] is None
+
+
+def test_sweep_writes_table_figure_and_parquet(armillary, descent, tmp_path):
+    code, out, _ = armillary(
+        "sweep", descent, "--over", "rate=log:1e-2:1:4", "--over", "steps=5,10", "--seeds", 3
+    )
+    assert code == 0
+    assert "0.04642" in out
+    frame = pl.read_parquet(tmp_path / "armillary-out" / "descent-sweep.parquet")
+    assert len(frame) == 2 * 3 * 4 * 2
+    assert {"arm", "seed", "rate", "steps", "final", "curve"} <= set(frame.columns)
+    one = frame.filter(pl.col("arm") == "stable", pl.col("steps") == 5, pl.col("rate") == 1.0)
+    assert one["final"].to_list() == [0.0] * 3
+    assert len(one["curve"][0]) == 10  # padded to the longest
+    assert (tmp_path / "armillary-out" / "descent-sweep.png").exists()
+    code, out, _ = armillary("sweep", descent, "--over", "rate=0.1,0.2", "--arm", "stable", "--json")
+    assert json.loads(out)["over"] == {"rate": [0.1, 0.2]}
+
+
+def test_runs_queries_the_store(armillary, descent):
+    armillary("run", descent)
+    code, out, _ = armillary("runs", "--where", "study = 'descent' AND rate > 2 AND seed < 3", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert sorted(r["seed"] for r in found) == [0, 1, 2]
+    assert len(found[0]["curve"]) == 30
+    assert "of 8 runs in" in armillary("runs", "--where", "rate > 2")[1]
+
+
+def test_record_and_verify(armillary, descent, home):
+    assert armillary("verify", descent)[0] == 2
+    assert armillary("record", descent)[0] == 0
+    code, out, _ = armillary("verify", descent)
+    assert code == 0
+    assert "holds, as recorded" in out
+    path = next((home / "records").glob("descent-*.json"))
+    document = json.loads(path.read_text())
+    entry = document["history"][0]
+    assert {"date", "seeds", "code", "versions", "machine", "verdict", "checks"} <= set(entry)
+    entry["verdict"] = entry["checks"][0]["verdict"] = "fails"
+    path.write_text(json.dumps(document))
+    code, out, _ = armillary("verify", descent)
+    assert code == 1
+    assert "recorded fails, now holds" in out
+    armillary("record", descent)
+    assert len(json.loads(path.read_text())["history"]) == 2  # a history, appended to
+
+
+def test_run_takes_the_record_s_number_of_seeds(armillary, descent, home):
+    armillary("record", descent)
+    path = next((home / "records").glob("descent-*.json"))
+    path.write_text(path.read_text().replace('"seeds": 8', '"seeds": 6'))
+    assert json.loads(armillary("run", descent, "--json")[1])["seeds"] == 6
+
+
+def test_new_writes_a_study_that_runs(armillary):
+    assert armillary("new", "my-claim")[0] == 0
+    code, out, _ = armillary("run", "my_claim.py", "--json")
+    assert code == 0
+    assert json.loads(out)["verdict"] == "holds"
+    assert armillary("new", "my-claim")[0] == 2
+
+
+def test_show_and_list(armillary, descent):
+    code, out, _ = armillary("show", descent)
+    assert code == 0
+    for words in ("with a step below 2", "rate", "≤ 0.001", "|1 - rate| < 1", descent[-20:]):
+        assert words in " ".join(out.split())
+    assert json.loads(armillary("show", descent, "--json")[1])["settings"]["steps"] == {
+        "quick": 30,
+        "full": 100,
+    }
+    rows = json.loads(armillary("list", "--json")[1])
+    assert {"slug", "title", "year", "subject", "status", "verdict", "stale"} == set(rows[0])
+    some = json.loads(armillary("list", "--subject", "in_context", "--search", "one step", "--json")[1])
+    assert "one-step-gd" in [r["slug"] for r in some]
+    assert len(some) < len(rows)
+
+
+def test_until_decided_adds_seeds(armillary, descent):
+    found = json.loads(armillary("run", descent, "--until-decided", "--json")[1])
+    assert (found["verdict"], found["seeds"]) == ("holds", 8)
+
+
+STUDIES = {
+    "broken.py": "import nothing_of_this_name",
+    "syntax.py": "def (",
+    "empty.py": "x = 1",
+    "vacant.py": "from armillary.lab import Study, Check, at_most\n"
+    "study = Study(lambda key: {}, [Check('c', 's', lambda a: 0, at_most(1))])",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "one-step"], "did you mean 'one-step-gd'"),
+        (["run", "../etc/passwd"], "no such study file"),
+        (["run", "One Step"], "neither a slug nor a path"),
+        (["run", "missing.py"], "no such study file"),
+        (["run", "broken.py"], "line 1: does not import: ModuleNotFoundError"),
+        (["run", "syntax.py"], "does not import: SyntaxError"),
+        (["run", "empty.py"], "has no `study = Study(...)`"),
+        (["run", "vacant.py"], "has no control"),
+        (["run"], "nothing to do"),
+        (["run", "DESCENT", "--set", "rat=1"], "did you mean 'rate'"),
+        (["run", "DESCENT", "--set", "rate=fast"], "rate='fast': expected a number"),
+        (["run", "DESCENT", "--set", "rate"], "expected NAME=VALUE"),
+        (["run", "DESCENT", "--seeds", "-1"], "--seeds -1: expected 1 or more"),
+        (["run", "DESCENT", "--seeds", "many"], "--seeds"),
+        (["run", "DESCENT", "--first-seed", "-1"], "first seed -1"),
+        (["run", "DESCENT", "--scale", "fast"], "scale 'fast'"),
+        (["run", "DESCENT", "--sclae", "full"], "No such option"),
+        (["sweep", "DESCENT", "--over", "rate=log:0:1:3"], "positive ends"),
+        (["sweep", "DESCENT", "--over", "rate=0.1", "--arm", "stabel"], "did you mean 'stable'"),
+        (["show", "one-step"], "did you mean 'one-step-gd'"),
+        (["list", "--subject", "dynamic"], "did you mean 'dynamics'"),
+        (["runs", "--where", "x IN (SELECT 1)"], "--where"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(armillary, descent, tmp_path, arguments, words):
+    for name, text in STUDIES.items():
+        (tmp_path / name).write_text(text)
+    code, out, err = armillary(*(descent if a == "DESCENT" else a for a in arguments))
+    assert code == 2
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
+    assert out == ""
+
+
+def test_a_planned_paper_has_no_run(armillary):
+    planned = next(r for r in json.loads(armillary("list", "--json")[1]) if r["status"] == "planned")
+    code, _, err = armillary("run", planned["slug"])
+    assert code == 2
+    assert "planned" in err
+    assert armillary("show", planned["slug"])[0] == 0
+
+
+def test_an_unwritable_store(armillary, descent, home):
+    home.parent.joinpath("home").write_text("a file in the way")
+    code, _, err = armillary("run", descent)
+    assert code == 2
+    assert "cannot write" in err
+
+
+def test_a_corrupt_file_in_the_store(armillary, descent):
+    armillary("run", descent)
+    path = Store().files("descent")[0]
+    path.write_bytes(b"garbage")
+    code, out, err = armillary("runs", "--json")
+    assert code == 2
+    assert str(path) in err
+    assert len(err.strip().splitlines()) == 1
+    assert len(json.loads(out)) == 8  # the other file
+    assert path.with_suffix(".corrupt").exists()
+    assert armillary("run", descent)[0] == 0
+
+
+def test_an_unwritable_output_folder(armillary, descent, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = armillary("run", descent, "--out", "file/below")
+    assert code == 2
+    assert "cannot write" in err
+    assert len(Store().table()) == 16  # the runs are kept
+
+
+def test_a_failing_run_is_exit_code_1(armillary, tmp_path, descent):
+    shutil.copy(descent, tmp_path / "late.py")
+    text = (
+        (tmp_path / "late.py")
+        .read_text()
+        .replace("dim=3", "dim=3, bad=0")
+        .replace("x = jax", "1 / 0\n    x = jax")
+    )
+    (tmp_path / "late.py").write_text(text)
+    code, _, err = armillary("run", "late.py")
+    assert code == 1
+    assert "ZeroDivisionError" in err
+    assert "Traceback" not in err
