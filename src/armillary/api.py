@@ -120,8 +120,10 @@ def sweep(
     with _progress(notify) as tell:
         swept = lab.sweep(entry, arms, numbers, store=store, fresh=fresh, plan=plan, notify=tell)
     data = _join_arms(swept.data)
-    fixed = {a: [n for n in axes if not _settings.is_axis(chosen[n])] for a, chosen in arms.items()}
-    data.attrs = {"study": entry.slug, "title": entry.title, "over": list(axes), "fixed": fixed}
+    without: dict[str, list[str]] = {
+        a: [n for n in axes if not _settings.is_axis(chosen[n])] for a, chosen in arms.items()
+    }
+    data.attrs |= {"study": entry.slug, "title": entry.title, "over": list(axes), "fixed": without}
     return data
 
 

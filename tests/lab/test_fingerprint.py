@@ -14,7 +14,11 @@ def experiment(key, *, rate=0.1):
     """Words."""
     return {"x": helper.double(rate)}  # a comment
 
+def colour():
+    return "red"
+
 def draw(arms):
+    colour()
     return 1
 
 study = Study(experiment, figure=draw)
@@ -43,6 +47,7 @@ def test_sources_are_the_modules_that_names_resolve_to(path):
         ('"""Words."""', '"""Other words."""', False),
         ('"""Title."""', "", False),
         ("return 1", "return 2", False),
+        ('"red"', '"blue"', False),
         ("rate=0.1", "rate=0.2", True),
         ("helper.double(rate)", "helper.double( rate )", False),
     ],

@@ -156,18 +156,27 @@ def test_footprint_counts_what_is_the_run_s_own():
     size = footprint(closed, [True, False])
     assert 40_000 <= size.working <= 120_000
     assert not size.loops
+
+    def trained(x):
+        x, _ = jax.lax.scan(lambda x, _: (x * 2, None), x, length=100)
+        return jnp.outer(x, x)
+
+    size = footprint(jax.make_jaxpr(trained)(jnp.zeros(100)), [True])
+    assert size.working == 800  # the loop's, not the one large product's after it
+    assert size.peak >= 40_000
     loop = jax.make_jaxpr(lambda x: jax.lax.while_loop(lambda v: v > 0.1, lambda v: v / 2, x))(1.0)
     assert footprint(loop, [True]).loops
 
 
 def test_chunks_fit_the_cache_and_are_even():
     two = jax.devices()[:2]
-    assert chunk_size(64, two, Footprint(1 << 10, 0, False)) == 32
-    assert chunk_size(64, two, Footprint(300 << 10, 0, False)) == 11
-    assert chunk_size(24, two, Footprint(300 << 10, 0, False)) == 12
-    assert chunk_size(64, two, Footprint(1 << 30, 0, False)) == 1
-    assert chunk_size(64, two, Footprint(1 << 10, 0, True)) == 1
-    assert chunk_size(64, two, Footprint(1 << 30, 0, True), Plan(chunk=5)) == 5
+    assert chunk_size(64, two, Footprint(1 << 10, 1 << 10, 0, False)) == 32
+    assert chunk_size(64, two, Footprint(80 << 10, 80 << 10, 0, False)) == 11
+    assert chunk_size(24, two, Footprint(80 << 10, 80 << 10, 0, False)) == 12
+    assert chunk_size(64, two, Footprint(300 << 10, 300 << 10, 0, False)) == 1
+    assert chunk_size(64, two, Footprint(1 << 30, 1 << 30, 0, False)) == 1
+    assert chunk_size(64, two, Footprint(1 << 10, 1 << 10, 0, True)) == 1
+    assert chunk_size(64, two, Footprint(1 << 30, 1 << 30, 0, True), Plan(chunk=5)) == 5
 
 
 EIGENVALUES = """

@@ -4,12 +4,15 @@ from armillary.data.digits import Split, corrupt_labels, digits, split
 from armillary.data.mnist import mnist
 from armillary.data.regression import Prompts, linear_regression_prompts
 from armillary.data.tables import table
+from armillary.data.text import SYMBOLS, library_text
 
 __all__ = [
+    "SYMBOLS",
     "Prompts",
     "Split",
     "corrupt_labels",
     "digits",
+    "library_text",
     "linear_regression_prompts",
     "mnist",
     "split",

@@ -104,7 +104,9 @@ def execute(
     Whoever is interrupted finds in `finished` what ended and was not yet yielded.
     """
     crew = _Crew(groups, places, plan, notify, finished)
-    threads = [threading.Thread(target=crew.work, args=(p,), daemon=True, name=f"armillary {p}") for p in places]
+    threads = [
+        threading.Thread(target=crew.work, args=(p,), daemon=True, name=f"armillary {p}") for p in places
+    ]
     for thread in threads:
         thread.start()
     try:

@@ -75,35 +75,32 @@ def _name(path: Path) -> str:
 @cache
 def _normal(source: bytes) -> str:
     tree = ast.parse(source)
-    figure = _drop_figure(tree)
+    _drop_figure(tree)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            body[:] = [
-                n
-                for n in body
-                if not (
-                    isinstance(n, ast.Expr)
-                    and isinstance(n.value, ast.Constant)
-                    and isinstance(n.value.value, str)
-                )
-                and not (isinstance(n, ast.FunctionDef) and n.name == figure)
-            ]
+            body[:] = [n for n in body if not _is_docstring(n)]
     return digest(ast.dump(tree))
 
 
-def _drop_figure(tree: ast.Module) -> str | None:
-    """Take `figure=` out of the call of Study and give the name of the function: a drawing changes no number."""
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and getattr(node.func, "id", getattr(node.func, "attr", None)) == "Study"
-        ):
-            for keyword in node.keywords:
-                if keyword.arg == "figure":
-                    node.keywords.remove(keyword)
-                    return getattr(keyword.value, "id", None)
-    return None
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _drop_figure(tree: ast.Module) -> None:
+    """Take `figure=` out of the call of Study, and the functions that nothing else needs: a drawing changes no number."""
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Study"]
+    for call in calls:
+        call.keywords = [k for k in call.keywords if k.arg != "figure"]
+    unused = [n for n in tree.body if calls]
+    while unused:
+        used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        unused = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name not in used]
+        tree.body = [n for n in tree.body if n not in unused]
 
 
 def _follow(path: Path, found: dict[Path, None]) -> None:

@@ -10,9 +10,11 @@ import jax
 import numpy as np
 from jax.extend import core
 
-CACHE_BYTES = 4 << 20
-"""What the arrays that one operation touches, over all runs of a chunk, should stay within: a few L2 caches."""
+CACHE_BYTES = 1 << 20
+"""What the arrays that one operation touches, over all runs of a chunk, should stay within: an L2 cache."""
 MAX_LANES = 64
+MIN_LANES = 4
+"""Fewer gain nothing (such runs fill the vector units alone) and take longer to compile than one."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class Footprint:
     """Bytes that one run touches."""
 
     working: int
-    """By its largest single operation: what has to be in cache at once."""
+    """By the largest operation among those repeated most: what has to be in cache at once."""
+    peak: int
+    """By its largest operation of all."""
     outputs: int
     """By what it returns."""
     loops: bool
@@ -58,27 +62,38 @@ class Footprint:
 
 def footprint(closed: core.ClosedJaxpr, batched: Iterable[bool]) -> Footprint:
     """The footprint of one run; `batched` says which inputs are the run's own, not shared by all."""
-    working, loops = _walk(closed.jaxpr, list(batched))
-    return Footprint(working, sum(_bytes(v) for v in closed.jaxpr.outvars), loops)
+    sizes: list[tuple[int, int]] = []
+    loops = _walk(closed.jaxpr, list(batched), 1, sizes)
+    most = max((times for times, _ in sizes), default=1)
+    return Footprint(
+        working=max((size for times, size in sizes if 10 * times >= most), default=0),
+        peak=max((size for _, size in sizes), default=0),
+        outputs=sum(_bytes(v) for v in closed.jaxpr.outvars),
+        loops=loops,
+    )
 
 
-def _walk(jaxpr: Any, batched: list[bool]) -> tuple[int, bool]:
+def _walk(jaxpr: Any, batched: list[bool], times: int, sizes: list[tuple[int, int]]) -> bool:
+    """Note how often each operation runs and the bytes it touches; says whether a loop's length varies."""
     own = {v for v, b in zip(jaxpr.invars, batched) if b}
-    working, loops = 0, False
+    loops = False
     for eqn in jaxpr.eqns:
         mine = [not isinstance(v, core.Literal) and v in own for v in eqn.invars]
         if any(mine):
             own.update(eqn.outvars)
         inner = [p for value in eqn.params.values() for p in _jaxprs(value)]
+        scan = eqn.primitive.name == "scan"
         for sub in inner:
-            flags = mine if len(mine) == len(sub.invars) and eqn.primitive.name != "scan" else None
-            size, loop = _walk(sub, flags or [any(mine)] * len(sub.invars))
-            working, loops = max(working, size), loops or loop
+            flags = mine if len(mine) == len(sub.invars) else [any(mine)] * len(sub.invars)
+            if scan:  # what a loop carries becomes the run's own with the first step
+                first, last = eqn.params["num_consts"], eqn.params["num_consts"] + eqn.params["num_carry"]
+                flags = [*mine[:first], *[any(mine)] * (last - first), *mine[last:]]
+            loops = _walk(sub, flags, times * eqn.params["length"] if scan else times, sizes) or loops
         loops = loops or (eqn.primitive.name == "while" and any(mine))
-        if not inner:
+        if not inner and any(mine):
             touched = [v for v, m in zip(eqn.invars, mine) if m]
-            working = max(working, sum(map(_bytes, [*touched, *(eqn.outvars if any(mine) else ())])))
-    return working, loops
+            sizes.append((times, sum(map(_bytes, [*touched, *eqn.outvars]))))
+    return loops
 
 
 def _jaxprs(value: Any) -> list[Any]:
@@ -107,11 +122,12 @@ def chunk_size(runs: int, places: list[jax.Device], size: Footprint, plan: Plan 
         return plan.chunk
     if places[0].platform == "cpu":
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (4 * len(places))
-        cap = 1 if size.loops else min(MAX_LANES, CACHE_BYTES // max(size.working, 1))
+        cap = min(MAX_LANES, CACHE_BYTES // max(size.working, 1))
+        cap = 1 if size.loops or cap < MIN_LANES else cap
     else:
         stats = places[0].memory_stats() or {}
         memory = stats.get("bytes_limit", 8 << 30) // 2
         cap = runs
-    cap = max(1, min(cap, memory // max(1, size.outputs + 4 * size.working)))
+    cap = max(1, min(cap, memory // max(1, size.outputs + 4 * size.peak)))
     rounds = math.ceil(runs / (cap * len(places)))
     return max(1, min(cap, math.ceil(runs / (rounds * len(places)))))

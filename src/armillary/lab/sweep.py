@@ -305,7 +305,7 @@ def _where(study: Study) -> str:
 def _explain(study: Study, groups: list[Group]) -> list[str]:
     lines = [f"{_where(study)}, {len(groups)} group(s) of runs"]
     for group in groups:
-        size = f", {group.size.working / 1024:.0f} KiB a run's largest operation" if group.size else ""
+        size = f", {group.size.working / 1024:.0f} KiB touched by a run's operations" if group.size else ""
         programs = f", {len(group.programs)} program(s) in chunks of {group.chunk}" if group.chunk else ""
         lines.append(
             f"  {len(group.seeds)} runs, {len(group.todo)} to compute{programs}{size}"

@@ -1,6 +1,7 @@
 """Measurements of models and of training."""
 
 from armillary.measure.accuracy import accuracy, cross_entropy
+from armillary.measure.attention import PowerLaw, largest_logit, log_z_drift, power_law
 from armillary.measure.barrier import (
     BezierPath,
     bezier_barrier,
@@ -21,6 +22,7 @@ from armillary.measure.curvature import (
     hessian_operator,
     hessian_vector_product,
 )
+from armillary.measure.hessian_sizes import HessianSizes, hessian_sizes
 from armillary.measure.lanczos import Lanczos, Ritz, lanczos, largest_eigenvalues, ritz, tridiagonal
 from armillary.measure.linear_attention import (
     EffectiveStep,
@@ -40,18 +42,23 @@ from armillary.measure.spectrum import (
     spectral_density,
     spectral_outliers,
 )
+from armillary.measure.stability import Stability, batch_noise, mean_square_stability
 from armillary.measure.trace import Estimate, frobenius_norm, hutchinson_trace, hutchpp_trace
 
 __all__ = [
     "BezierPath",
     "EffectiveStep",
     "Estimate",
+    "HessianSizes",
     "Lanczos",
     "Outliers",
+    "PowerLaw",
     "Ritz",
     "Separability",
     "Spectrum",
+    "Stability",
     "accuracy",
+    "batch_noise",
     "bezier_barrier",
     "bezier_losses",
     "bezier_point",
@@ -68,6 +75,7 @@ __all__ = [
     "gradient_matrix",
     "hessian_matrix",
     "hessian_operator",
+    "hessian_sizes",
     "hessian_spectrum",
     "hessian_vector_product",
     "hutchinson_trace",
@@ -75,15 +83,19 @@ __all__ = [
     "lanczos",
     "lanczos_quadrature",
     "largest_eigenvalues",
+    "largest_logit",
     "line_losses",
     "line_point",
     "linear_attention_optimum",
     "linear_attention_risk",
+    "log_z_drift",
     "m_coherence",
     "m_coherence_two_batches",
+    "mean_square_stability",
     "one_step_optimum",
     "path_barrier",
     "per_example_gradients",
+    "power_law",
     "ritz",
     "separability",
     "spectral_density",

@@ -175,8 +175,9 @@ def _link_moments(
 
     # Half-lines apart, so that a kink at zero costs no accuracy.
     nodes, weights = np.polynomial.legendre.leggauss(points)
-    z = 6 * (1 + nodes)
-    z, density = np.r_[-z, z], 6 * np.r_[weights, weights] * stats.norm.pdf(z)
+    half = 6 * (1 + nodes)
+    z = np.r_[-half, half]
+    density = 6 * np.r_[weights, weights] * stats.norm.pdf(z)
     law = stats.chi(dim)
     r = law.ppf(1 - 1e-14) / 2 * (1 + nodes)
     r_density = law.ppf(1 - 1e-14) / 2 * weights * law.pdf(r)

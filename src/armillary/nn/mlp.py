@@ -1,5 +1,6 @@
 """The multilayer perceptron."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -39,12 +40,16 @@ class MLP(eqx.Module):
         - `init`: entries of a layer with n inputs: `lecun` N(0, 1/n), `he` N(0, 2/n), biases 0; `torch`
           uniform in ±1/√n, biases too (`torch.nn.Linear`'s default).
         """
-        pairs = list(zip(sizes[:-1], sizes[1:]))
+        pairs = list(itertools.pairwise(sizes))
         keys = jax.random.split(key, (len(pairs), 2))
         if init == "torch":
             limit = [1 / into**0.5 for into, _ in pairs]
-            weights = [jax.random.uniform(k[0], p, minval=-u, maxval=u) for k, p, u in zip(keys, pairs, limit)]
-            biases = [jax.random.uniform(k[1], p[1:], minval=-u, maxval=u) for k, p, u in zip(keys, pairs, limit)]
+            weights = [
+                jax.random.uniform(k[0], p, minval=-u, maxval=u) for k, p, u in zip(keys, pairs, limit)
+            ]
+            biases = [
+                jax.random.uniform(k[1], p[1:], minval=-u, maxval=u) for k, p, u in zip(keys, pairs, limit)
+            ]
         else:
             gain = {"lecun": 1.0, "he": 2.0}[init]
             weights = [jax.random.normal(k[0], p) * (gain / p[0]) ** 0.5 for k, p in zip(keys, pairs)]

@@ -12,6 +12,7 @@ from armillary.train.perceptron import (
     separate,
 )
 from armillary.train.robust_mean import median_of_means, reduced_gradient, winsorized_mean
+from armillary.train.sensitivity import lr_sensitivity
 
 __all__ = [
     "Fit",
@@ -21,6 +22,7 @@ __all__ = [
     "iterates",
     "logistic_gd",
     "logistic_weights",
+    "lr_sensitivity",
     "median_of_means",
     "normalized_logistic_gd",
     "perceptron_weights",

@@ -1,1 +1,1 @@
-"""One claim that can be tested from each survey, review or essay about machine learning."""
+"""One testable claim from each survey, review or essay about machine learning."""

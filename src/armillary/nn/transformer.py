@@ -1,0 +1,151 @@
+"""A small pre-norm decoder transformer, scanned over its layers, with named hooks.
+
+Shapes in names: B batch (any number of axes), S positions, D model width, H heads, K head width, L layers,
+V vocabulary. After "Attention Is All You Need" (Vaswani et al. 2017), pre-norm, without biases.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+HOOKS = ("residual", "queries", "keys", "attention_logits", "attention", "attention_out", "mlp_out")
+"""What a call can return of every layer; see `Transformer.__call__`."""
+Hooks = Sequence[str] | Mapping[str, Callable[[Array], Any]]
+
+
+def layer_norm(x: Float[Array, "*batch width"], *, epsilon: float = 1e-6) -> Float[Array, "*batch width"]:
+    """Layer normalization without parameters: mean 0 and variance 1 along the last axis (Ba et al. 2016)."""
+    x = x - x.mean(-1, keepdims=True)
+    return x * jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + epsilon)
+
+
+class Block(eqx.Module):
+    """The weights of all layers, stacked along a leading axis of L."""
+
+    query: Float[Array, "L D H K"]
+    key: Float[Array, "L D H K"]
+    value: Float[Array, "L D H K"]
+    out: Float[Array, "L H K D"]
+    up: Float[Array, "L D F"]
+    down: Float[Array, "L F D"]
+    gains: tuple[Float[Array, "L D"], Float[Array, "L D"]] | None
+    """Of the two layer normalizations; None where they have no parameters."""
+
+
+class Transformer(eqx.Module):
+    """Token and position embeddings, L layers of causal attention and MLP, and an unembedding."""
+
+    embedding: Float[Array, "V D"]
+    positions: Float[Array, "S D"]
+    blocks: Block
+    gain: Float[Array, " D"] | None
+    unembedding: Float[Array, "D V"]
+
+    def __init__(
+        self,
+        key: Key[Array, ""],
+        *,
+        vocabulary: int,
+        context: int,
+        layers: int = 2,
+        width: int = 32,
+        heads: int = 2,
+        expansion: int = 4,
+        learned_norm: bool = False,
+    ):
+        """**Arguments:**
+
+        - `key`: the initial weights' randomness: every matrix has N(0, 1/inputs) entries, embeddings N(0, 1).
+        - `vocabulary`, `context`: how many symbols, and positions at most.
+        - `layers`, `width`, `heads`, `expansion`: L, D, H, and the MLP's width over D.
+        - `learned_norm`: whether the layer normalizations have gains (biases they never have).
+
+        **Raises:** `ValueError` if `heads` does not divide `width`.
+        """
+        if width % heads:
+            raise ValueError(f"heads={heads} must divide width={width}")
+        keys = iter(jax.random.split(key, 9))
+        D, H, K, F, L = width, heads, width // heads, expansion * width, layers
+
+        def normal(*shape: int, inputs: int = 1) -> Array:
+            return jax.random.normal(next(keys), shape) / inputs**0.5
+
+        ones = (jnp.ones((L, D)), jnp.ones((L, D))) if learned_norm else None
+        self.embedding = normal(vocabulary, D)
+        self.positions = normal(context, D)
+        self.blocks = Block(
+            query=normal(L, D, H, K, inputs=D),
+            key=normal(L, D, H, K, inputs=D),
+            value=normal(L, D, H, K, inputs=D),
+            out=normal(L, H, K, D, inputs=D),
+            up=normal(L, D, F, inputs=D),
+            down=normal(L, F, D, inputs=F),
+            gains=ones,
+        )
+        self.gain = jnp.ones(D) if learned_norm else None
+        self.unembedding = normal(D, vocabulary, inputs=D)
+
+    def __call__(
+        self, tokens_BxS: Int[Array, "*B S"], *, qk_norm: float | Array = 0.0, hooks: Hooks = ()
+    ) -> Any:
+        """The logits of each position's next token.
+
+        **Arguments:**
+
+        - `tokens_BxS`: symbols 0 to V - 1, at most as many as the context.
+        - `qk_norm`: 1 normalizes queries and keys ("Scaling Vision Transformers to 22 Billion Parameters",
+          Dehghani et al. 2023), 0 does not; may be traced, so that both share one program.
+        - `hooks`: which intermediates to return too, of every layer: `residual` (what the layer reads, BxSxD),
+          `queries`, `keys` (BxSxHxK), `attention_logits`, `attention` (BxHxSxS, the logits before the mask),
+          `attention_out`, `mlp_out` (what the layer adds, BxSxD). A mapping name → function keeps only what the
+          function makes of it. Nothing is kept that is not asked for.
+
+        **Returns:** logits BxSxV; with hooks, also a dictionary of arrays with a leading axis of L.
+
+        **Raises:** `ValueError` for a hook of another name.
+        """
+        if unknown := set(hooks) - set(HOOKS):
+            raise ValueError(f"no hook {min(unknown)!r}; there are {', '.join(HOOKS)}")
+        take = {n: hooks[n] if isinstance(hooks, Mapping) else (lambda x: x) for n in hooks}
+        S, K = tokens_BxS.shape[-1], self.blocks.query.shape[-1]
+        mask_SxS = jnp.tril(jnp.ones((S, S), bool))
+
+        def layer(x_BxSxD: Array, block: Block) -> tuple[Array, dict[str, Any]]:
+            first, second = block.gains or (1.0, 1.0)
+            h_BxSxD = layer_norm(x_BxSxD) * first
+            q_BxSxHxK, k_BxSxHxK, v_BxSxHxK = (
+                jnp.einsum("...sd,dhk->...shk", h_BxSxD, w) for w in (block.query, block.key, block.value)
+            )
+            q_BxSxHxK, k_BxSxHxK = (_blend(x, qk_norm) for x in (q_BxSxHxK, k_BxSxHxK))
+            logits_BxHxSxS = jnp.einsum("...shk,...thk->...hst", q_BxSxHxK, k_BxSxHxK) / K**0.5
+            attention_BxHxSxS = jax.nn.softmax(jnp.where(mask_SxS, logits_BxHxSxS, -jnp.inf))
+            heads_BxSxHxK = jnp.einsum("...hst,...thk->...shk", attention_BxHxSxS, v_BxSxHxK)
+            attended_BxSxD = jnp.einsum("...shk,hkd->...sd", heads_BxSxHxK, block.out)
+            y_BxSxD = x_BxSxD + attended_BxSxD
+            mlp_BxSxD = jax.nn.gelu((layer_norm(y_BxSxD) * second) @ block.up) @ block.down
+            found = {
+                "residual": x_BxSxD,
+                "queries": q_BxSxHxK,
+                "keys": k_BxSxHxK,
+                "attention_logits": logits_BxHxSxS,
+                "attention": attention_BxHxSxS,
+                "attention_out": attended_BxSxD,
+                "mlp_out": mlp_BxSxD,
+            }
+            return y_BxSxD + mlp_BxSxD, {n: f(found[n]) for n, f in take.items()}
+
+        x_BxSxD = self.embedding[tokens_BxS] + self.positions[:S]
+        x_BxSxD, kept = jax.lax.scan(layer, x_BxSxD, self.blocks)
+        gain = 1.0 if self.gain is None else self.gain
+        logits_BxSxV = (layer_norm(x_BxSxD) * gain) @ self.unembedding
+        return (logits_BxSxV, kept) if hooks else logits_BxSxV
+
+
+def _blend(x: Array, share: float | Array) -> Array:
+    if isinstance(share, int | float) and share == 0:
+        return x
+    return (1 - share) * x + share * layer_norm(x)

@@ -1,0 +1,33 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from armillary.data import linear_regression_prompts
+
+
+def test_moments_are_those_asked_for():
+    root = np.array([[1.0, 0, 0], [0.5, 0.8, 0], [-0.3, 0.2, 0.6]])
+    covariance, tasks = root @ root.T, jnp.array([2.0, 1.0, 0.5])
+    found = linear_regression_prompts(
+        jax.random.key(0), 20_000, 4, jnp.array(covariance), task_covariance=tasks, noise=0.3, queries=2
+    )
+    x = found.x.reshape(-1, 3)
+    np.testing.assert_allclose(x.T @ x / len(x), covariance, atol=0.02)
+    np.testing.assert_allclose(found.task.T @ found.task / 20_000, np.diag(tasks), atol=0.06)
+    clean = jnp.einsum("pnd,pd->pn", found.x, found.task)
+    np.testing.assert_allclose(jnp.var(found.y - clean), 0.3, rtol=0.02)
+    clean = jnp.einsum("pnd,pd->pn", found.query, found.task)
+    np.testing.assert_allclose(jnp.var(found.target - clean), 0.3, rtol=0.03)
+    assert found.query.shape == (20_000, 2, 3)
+
+
+def test_the_link_is_applied_before_the_noise():
+    found = linear_regression_prompts(jax.random.key(1), 5, 6, jnp.ones(2), link=jax.nn.relu)
+    expected = np.maximum(np.einsum("pnd,pd->pn", found.x, found.task), 0)
+    np.testing.assert_allclose(found.y, expected, atol=1e-5)
+
+
+def test_prompts_differ_and_are_repeatable():
+    a, b = (linear_regression_prompts(jax.random.key(2), 3, 4, jnp.ones(2)) for _ in range(2))
+    np.testing.assert_array_equal(a.y, b.y)
+    assert len(np.unique(a.task)) == 6
