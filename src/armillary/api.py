@@ -59,9 +59,7 @@ def run(
 
     entry = _catalogue.find(target)
     arms = _settings.arms(entry.study, scale, settings)
-    stages: tuple[int, ...] = verdict.STAGES if until_decided else (seeds or _default_seeds(entry, scale),)
-    if seeds is not None and seeds < 1:
-        raise InputError(f"seeds={seeds}: expected 1 or more")
+    stages: tuple[int, ...] = verdict.STAGES if until_decided else (_seeds(entry, scale, seeds),)
     level = 1 - (1 - verdict.LEVEL) / len(stages)
     with _progress(notify) as tell:
         for count in stages:
@@ -116,7 +114,7 @@ def sweep(
         arms = {arm: arms[arm]}
         if fixed := [name for name in axes if not _settings.is_axis(arms[arm][name])]:
             raise InputError(f"arm {arm!r} sets {fixed[0]!r} itself; choose another arm or setting")
-    numbers = lab.seed_numbers(entry.study, seeds or _default_seeds(entry, scale), first_seed)
+    numbers = lab.seed_numbers(entry.study, _seeds(entry, scale, seeds), first_seed)
     with _progress(notify) as tell:
         swept = lab.sweep(entry, arms, numbers, store=store, fresh=fresh, plan=plan, notify=tell)
     data = _join_arms(swept.data)
@@ -209,7 +207,9 @@ def verify(
     ]
 
 
-def _default_seeds(entry: Entry, scale: str) -> int:
+def _seeds(entry: Entry, scale: str, asked: int | None) -> int:
+    if asked is not None:
+        return asked
     if scale == "full":
         return entry.study.full.get("seeds", entry.study.seeds)
     past = _record.latest(entry)

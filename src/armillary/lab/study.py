@@ -220,12 +220,12 @@ class Study:
                     raise InputError(f"arm {name!r}: unknown setting {bad!r}; {nearest(bad, self.defaults)}")
         for check in self.checks:
             for sub in (*check.controls, *check.holds_under):
-                if isinstance(sub, Mapping):
-                    for arm in (*sub.keys(), *sub.values()):
-                        if arm not in self.arms:
-                            raise InputError(
-                                f"check {check.id!r}: no arm {arm!r}; {nearest(arm, self.arms, what='arms')}"
-                            )
+                names = (*sub.keys(), *sub.values()) if isinstance(sub, Mapping) else ()
+                for arms in (self.arms, self.full.get("arms", self.arms)):
+                    for arm in names:
+                        if arm not in arms:
+                            hint = nearest(arm, arms, what="arms")
+                            raise InputError(f"check {check.id!r}: no arm {arm!r}; {hint}")
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
@@ -236,7 +236,10 @@ class Study:
     @cached_property
     def choices(self) -> dict[str, tuple[Any, ...]]:
         """The valid values of the settings annotated with `typing.Literal`."""
-        hints = typing.get_type_hints(self.experiment)
+        try:
+            hints = typing.get_type_hints(self.experiment)
+        except NameError:  # an annotation for readers only
+            return {}
         return {
             name: typing.get_args(hint)
             for name, hint in hints.items()

@@ -285,6 +285,7 @@ study = Study(
     },
     coords={"rule": RULES},
     data=load,
+    seeds=16,
     pilot_seeds=range(8),
     full={
         "source": "mnist",
