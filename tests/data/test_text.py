@@ -14,6 +14,16 @@ def test_tokens_are_the_first_modules_characters():
     assert len(SYMBOLS) == 96
 
 
+def test_order_other_characters_and_local_modules(tmp_path, monkeypatch):
+    files = {"b.py": "b\té\r\n~", "a.py": "a \n", "_sysconfigdata_x.py": "local", "sitecustomize.py": "local"}
+    for name, text in files.items():
+        (tmp_path / name).write_bytes(text.encode())
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    assert "".join(SYMBOLS[t] for t in library_text(6)) == "a \nb\n~"
+    with pytest.raises(ValueError, match="have 6"):
+        library_text(7)
+
+
 def test_sizes():
     tokens = library_text(400_000)
     assert tokens.shape == (400_000,)

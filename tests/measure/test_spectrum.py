@@ -83,6 +83,13 @@ def test_exact_spectrum_against_numpy():
     np.testing.assert_allclose(got.values, np.linalg.eigvalsh(matrix), atol=1e-5)
 
 
+def test_exact_spectrum_under_vmap_and_jit():
+    matrices = np.stack([wishart(12, 20, seed) for seed in range(3)]).astype(np.float32)
+    spectrum = lambda m: exact_spectrum(lx.MatrixLinearOperator(m)).values
+    got = jax.jit(jax.vmap(spectrum))(jnp.asarray(matrices))
+    np.testing.assert_allclose(got, np.linalg.eigvalsh(matrices.astype(float)), atol=1e-5)
+
+
 def test_outliers_of_a_spectrum_made_by_hand():
     outliers = spectral_outliers(jnp.array([0.4, -6.0, 10.0, 0.0, 10.0, 0.1, -0.2, 0.6]), 0.05)
     assert outliers.large == 3

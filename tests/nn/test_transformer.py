@@ -59,6 +59,7 @@ def test_logits_are_those_of_the_formula(qk_norm, learned):
         )
         model = jax.tree.map(lambda x: x, model)
         object.__setattr__(model.blocks, "gains", gains)
+        object.__setattr__(model, "gain", jnp.linspace(0.5, 2.0, 8))
     logits = model(TOKENS, qk_norm=qk_norm)
     for row, tokens in enumerate(np.asarray(TOKENS)):
         np.testing.assert_allclose(logits[row], forward(model, tokens, qk_norm)[0], atol=2e-4)
@@ -95,6 +96,29 @@ def test_hooks_are_the_intermediates():
     np.testing.assert_allclose(
         masked[:, 0].max((1, 2, 3)), forward(model, np.asarray(TOKENS)[0], 0.0)[1], rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("qk_norm", [0.0, 1.0])
+def test_hooked_queries_and_keys_are_the_projections_of_the_residual(qk_norm):
+    model = make()
+    names = ("residual", "queries", "keys", "attention_logits")
+    _, kept = model(TOKENS, qk_norm=qk_norm, hooks=names)
+    h = layer_norm(kept["residual"])
+    for name, w in (("queries", model.blocks.query), ("keys", model.blocks.key)):
+        made = jnp.einsum("lbsd,ldhk->lbshk", h, w)
+        np.testing.assert_allclose(kept[name], layer_norm(made) if qk_norm else made, atol=1e-4)
+    product = np.einsum("lbshk,lbthk->lbhst", kept["queries"], kept["keys"]) / 4**0.5
+    np.testing.assert_allclose(kept["attention_logits"], product, atol=1e-4)
+
+
+def test_initial_variances_are_one_over_the_inputs():
+    model = Transformer(jax.random.key(2), vocabulary=96, context=64, layers=2, width=64, heads=4)
+    blocks = model.blocks
+    for w in (blocks.query, blocks.key, blocks.value, blocks.out, blocks.up, model.unembedding):
+        np.testing.assert_allclose(np.var(w), 1 / 64, rtol=0.1)
+    np.testing.assert_allclose(np.var(blocks.down), 1 / 256, rtol=0.1)
+    for w in (model.embedding, model.positions):
+        np.testing.assert_allclose(np.var(w), 1, rtol=0.1)
 
 
 def test_a_hook_may_reduce_and_keeps_nothing_else():

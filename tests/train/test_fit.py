@@ -61,16 +61,13 @@ def test_it_is_the_loop_one_writes_by_hand():
 
 
 def test_a_stride_keeps_every_so_many_points():
-    each, some = run(), run(every=4, record=lambda m: m.weights[0])
+    each, some = (run(every=n, record=lambda m: m.weights[0]) for n in (1, 4))
     assert some.loss.shape == (3,)
     assert some.record.shape == (3, 3, 8)
-    # the stride also groups the keys, so only the start is the same draw
-    np.testing.assert_allclose(some.loss[0], each.loss[0], rtol=1e-6)
-    full = fit(loss, MLP((3, 8, 1), jax.random.key(0)), draw(jax.random.key(1)), optax.sgd(0.1), steps=12)
-    strided = fit(
-        loss, MLP((3, 8, 1), jax.random.key(0)), draw(jax.random.key(1)), optax.sgd(0.1), steps=12, every=3
-    )
-    np.testing.assert_allclose(strided.loss, full.loss[::3], rtol=1e-6)
+    # the same batches are drawn whatever the stride, so the curves are one curve
+    np.testing.assert_allclose(some.loss, each.loss[::4], rtol=1e-4)
+    np.testing.assert_allclose(some.record, each.record[::4], atol=1e-5)
+    np.testing.assert_allclose(some.params.weights[0], each.params.weights[0], atol=1e-5)
 
 
 def test_under_vmap_it_is_the_single_runs():

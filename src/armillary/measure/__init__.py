@@ -12,6 +12,12 @@ from armillary.measure.barrier import (
     path_barrier,
 )
 from armillary.measure.coherence import example_overlap, m_coherence, m_coherence_two_batches
+from armillary.measure.coordinates import (
+    CoordinateCheck,
+    coordinate_check,
+    relative_change,
+    root_mean_square,
+)
 from armillary.measure.curvature import (
     dense,
     flatten,
@@ -31,8 +37,16 @@ from armillary.measure.linear_attention import (
     linear_attention_risk,
     one_step_optimum,
 )
+from armillary.measure.path_curvature import (
+    DirectionalCurvature,
+    directional_curvature,
+    green_barrier,
+    green_function,
+    path_curvature,
+)
 from armillary.measure.per_example import gradient_matrix, per_example_gradients
 from armillary.measure.separability import Separability, separability
+from armillary.measure.snapshots import snapshot_rank
 from armillary.measure.spectrum import (
     Outliers,
     Spectrum,
@@ -47,6 +61,8 @@ from armillary.measure.trace import Estimate, frobenius_norm, hutchinson_trace, 
 
 __all__ = [
     "BezierPath",
+    "CoordinateCheck",
+    "DirectionalCurvature",
     "EffectiveStep",
     "Estimate",
     "HessianSizes",
@@ -62,8 +78,10 @@ __all__ = [
     "bezier_barrier",
     "bezier_losses",
     "bezier_point",
+    "coordinate_check",
     "cross_entropy",
     "dense",
+    "directional_curvature",
     "effective_step",
     "exact_spectrum",
     "example_overlap",
@@ -73,6 +91,8 @@ __all__ = [
     "gauss_newton_operator",
     "gauss_newton_vector_product",
     "gradient_matrix",
+    "green_barrier",
+    "green_function",
     "hessian_matrix",
     "hessian_operator",
     "hessian_sizes",
@@ -94,10 +114,14 @@ __all__ = [
     "mean_square_stability",
     "one_step_optimum",
     "path_barrier",
+    "path_curvature",
     "per_example_gradients",
     "power_law",
+    "relative_change",
     "ritz",
+    "root_mean_square",
     "separability",
+    "snapshot_rank",
     "spectral_density",
     "spectral_outliers",
     "tridiagonal",

@@ -1,6 +1,8 @@
 """Layers and models: Equinox modules and pure functions."""
 
+from armillary.nn.affine import affine_biases, affine_sizes, affine_weights, preactivations
 from armillary.nn.diagonal import DiagonalLinear
+from armillary.nn.hidden_units import norm_order, truncate_hidden
 from armillary.nn.linear_attention import LinearAttention, linear_attention, prompt_moments
 from armillary.nn.mlp import MLP
 from armillary.nn.transformer import HOOKS, Transformer, layer_norm
@@ -11,7 +13,13 @@ __all__ = [
     "DiagonalLinear",
     "LinearAttention",
     "Transformer",
+    "affine_biases",
+    "affine_sizes",
+    "affine_weights",
     "layer_norm",
     "linear_attention",
+    "norm_order",
+    "preactivations",
     "prompt_moments",
+    "truncate_hidden",
 ]

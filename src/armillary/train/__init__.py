@@ -1,6 +1,22 @@
 """Training: one scan-based loop, optimizers as Optax transformations, training rules."""
 
+from armillary.train.boosting import Boosted, boosted_part, line_search_newton, sgd_boost
 from armillary.train.fit import Fit, fit
+from armillary.train.parametrization import (
+    ABC,
+    MUP,
+    MUP_ADAM,
+    NTK,
+    STANDARD,
+    LayerScale,
+    Limit,
+    Parametrized,
+    classify_abc,
+    layer_scales,
+    parametrize,
+    rescale_layers,
+    scale_layer_rates,
+)
 from armillary.train.perceptron import (
     Separator,
     batch_perceptron,
@@ -15,18 +31,35 @@ from armillary.train.robust_mean import median_of_means, reduced_gradient, winso
 from armillary.train.sensitivity import lr_sensitivity
 
 __all__ = [
+    "ABC",
+    "MUP",
+    "MUP_ADAM",
+    "NTK",
+    "STANDARD",
+    "Boosted",
     "Fit",
+    "LayerScale",
+    "Limit",
+    "Parametrized",
     "Separator",
     "batch_perceptron",
+    "boosted_part",
+    "classify_abc",
     "fit",
     "iterates",
+    "layer_scales",
+    "line_search_newton",
     "logistic_gd",
     "logistic_weights",
     "lr_sensitivity",
     "median_of_means",
     "normalized_logistic_gd",
+    "parametrize",
     "perceptron_weights",
     "reduced_gradient",
+    "rescale_layers",
+    "scale_layer_rates",
     "separate",
+    "sgd_boost",
     "winsorized_mean",
 ]
