@@ -15,6 +15,7 @@ from armillary.lab.store import Store
 def armillary(capsys, monkeypatch, tmp_path):
     """Run a command line in a folder of its own: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_leave", sys.exit)  # the command ends its process where threads still compute
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["armillary", *map(str, arguments)])
