@@ -149,8 +149,19 @@ def load(target: Target, *, store: "Store | None" = None) -> "xr.Dataset":
         parts = _pad([values[run][name] for run in rows])
         own = list(entry.study.dims.get(name, [f"{name}_{i}" for i in range(parts[0].ndim)]))
         variables[name] = (["run", *own], np.stack(parts))
-    coords = {n: ("run", [rows[r][n] for r in rows]) for n in ("seed", *entry.study.defaults)}
+    coords = {n: ("run", _column([row[n] for row in rows.values()])) for n in ("seed", *entry.study.defaults)}
     return xr.Dataset(variables, {"run": list(rows), **coords}, {"study": entry.slug})
+
+
+def _column(values: list[Any]) -> Any:
+    """One coordinate value a run; a setting of several numbers stays one value, a tuple."""
+    import numpy as np
+
+    if not any(isinstance(v, list) for v in values):
+        return values
+    column = np.empty(len(values), object)
+    column[:] = [tuple(v) for v in values]
+    return column
 
 
 def catalogue() -> list[dict[str, Any]]:

@@ -258,3 +258,10 @@ def test_arms_may_measure_different_things():
     assert found["b"].y.sel(k="v").dims == ("seed", "j")
     with pytest.raises(InputError, match="no measurement 'z'"):
         run(Study(experiment, arms=two, dims={"z": ("i",)}))
+
+
+def test_load_keeps_a_setting_of_several_numbers_together(descent):
+    armillary.run(descent, seeds=2)
+    armillary.run(descent, seeds=1, sizes=(4,))
+    stored = armillary.load(descent)
+    assert sorted(set(stored.coords["sizes"].values)) == [(2, 3), (4,)]
