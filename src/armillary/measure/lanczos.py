@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float, Key
 
+from armillary.measure.eigen import eigh
+
 
 class Lanczos(NamedTuple):
     """A Krylov basis V of an operator A, and A in that basis: A V = V T + beta[-1] · v eᵀ, T tridiagonal."""
@@ -83,7 +85,7 @@ def tridiagonal(result: Lanczos) -> Float[Array, "steps steps"]:
 
 def ritz(result: Lanczos) -> Ritz:
     """All Ritz pairs of a Lanczos run, the largest value first."""
-    values, vectors = jnp.linalg.eigh(tridiagonal(result))
+    values, vectors = eigh(tridiagonal(result))
     values, vectors = values[::-1], vectors[:, ::-1]
     return Ritz(values, jnp.abs(result.betas[-1] * vectors[-1]), vectors.T @ result.basis)
 

@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from armillary.measure.eigen import eigvalsh
+
 
 def snapshot_rank(snapshots: Float[Array, "times points"], lost: float = 1e-4) -> Int[Array, ""]:
     """The least number of modes that keep all but a share `lost` of the snapshots' energy (sum of squares).
@@ -13,7 +15,7 @@ def snapshot_rank(snapshots: Float[Array, "times points"], lost: float = 1e-4) -
     """
     wide = snapshots.shape[0] <= snapshots.shape[1]
     gram = snapshots @ snapshots.T if wide else snapshots.T @ snapshots
-    energy = jnp.maximum(jnp.linalg.eigvalsh(gram)[::-1], 0)
+    energy = jnp.maximum(eigvalsh(gram)[::-1], 0)
     # Kept by n modes: the n largest; the first n at which enough is kept.
     kept = jnp.cumsum(energy) >= (1 - lost) * energy.sum()
     return jnp.argmax(kept) + 1

@@ -12,6 +12,7 @@ import lineax as lx
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from armillary.measure.curvature import Loss, dense, hessian_operator
+from armillary.measure.eigen import eigh, eigvalsh
 from armillary.measure.lanczos import lanczos, tridiagonal
 
 
@@ -56,7 +57,7 @@ def lanczos_quadrature(
 
     def one(key: Array) -> tuple[Array, Array]:
         start = jax.random.normal(key, (size,), structure.dtype)
-        nodes, vectors = jnp.linalg.eigh(tridiagonal(lanczos(operator, start, min(steps, size))))
+        nodes, vectors = eigh(tridiagonal(lanczos(operator, start, min(steps, size))))
         return nodes, vectors[0] ** 2 / probes
 
     nodes, weights = jax.lax.map(one, jax.random.split(key, probes))
@@ -64,16 +65,9 @@ def lanczos_quadrature(
     return Spectrum(nodes.ravel()[order], weights.ravel()[order])
 
 
-# Under `vmap` one matrix after another: runs on two CPU devices whose programs held a batched eigvalsh were seen
-# to stop for good, every thread waiting. Has no reverse-mode derivative.
-@jax.custom_batching.sequential_vmap
-def _eigenvalues(matrix: Array) -> Array:
-    return jnp.linalg.eigvalsh(matrix)
-
-
 def exact_spectrum(operator: lx.AbstractLinearOperator, *, chunk: int = 64) -> Spectrum:
     """All eigenvalues of a symmetric operator on flat vectors, through its dense matrix."""
-    values = _eigenvalues(dense(operator, chunk=chunk))
+    values = eigvalsh(dense(operator, chunk=chunk))
     return Spectrum(values, jnp.full_like(values, 1 / values.size))
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float
 
+from armillary.measure.eigen import eigh
 from armillary.measure.lanczos import lanczos, ritz
 
 
@@ -69,7 +70,7 @@ def mean_square_stability(
     n = len(gradients)
     p = batch_noise(n, batch_size)
     # In the eigenbasis of the Gram matrix H is diagonal, and L divides entry (j, k) by hⱼ + hₖ.
-    values, vectors = jnp.linalg.eigh(gradients @ gradients.T)
+    values, vectors = eigh(gradients @ gradients.T)
     values = jnp.maximum(values, values[-1] * n * jnp.finfo(values.dtype).eps)
     rows, h = vectors * jnp.sqrt(values), values / n
     root = jnp.sqrt(h[:, None] + h)

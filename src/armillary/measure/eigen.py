@@ -1,0 +1,21 @@
+"""Eigenvalues of a small symmetric matrix, one matrix after another under `vmap`."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+# XLA works through a batch of matrices on the CPU's thread pool, and waits for it inside that pool: two devices'
+# programs that both held a batched decomposition were seen to stop for good, every thread waiting.
+
+
+@jax.custom_batching.sequential_vmap
+def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
+    """Eigenvalues, the smallest first, and eigenvectors (columns). Has no reverse-mode derivative."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    return values, vectors
+
+
+@jax.custom_batching.sequential_vmap
+def eigvalsh(matrix: Float[Array, "n n"]) -> Float[Array, " n"]:
+    """Eigenvalues, the smallest first. Has no reverse-mode derivative."""
+    return jnp.linalg.eigvalsh(matrix)
