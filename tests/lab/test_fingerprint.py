@@ -72,3 +72,17 @@ def test_the_lab_s_own_arithmetic_has_a_number(path, monkeypatch):
     before = fingerprint.code(path)
     monkeypatch.setattr(armillary.lab, "NUMERICS", armillary.lab.NUMERICS + 1)
     assert fingerprint.code(path) != before
+
+
+def test_parsed_sources_are_kept_on_disk_and_give_the_same_hash(path, home, monkeypatch):
+    fingerprint._parsed.cache_clear()
+    first = fingerprint.code(path), fingerprint.sources(path)
+    fingerprint._parsed().keep()
+    assert list((home / "sources").glob("*.json"))
+    fingerprint._parsed.cache_clear()
+    monkeypatch.setattr(fingerprint.ast, "parse", None)  # nothing is parsed again
+    assert (fingerprint.code(path), fingerprint.sources(path)) == first
+    monkeypatch.undo()
+    next((home / "sources").glob("*.json")).write_text("{broken")
+    fingerprint._parsed.cache_clear()
+    assert fingerprint.code(path) == first[0]

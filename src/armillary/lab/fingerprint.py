@@ -6,16 +6,24 @@ the package or beside the study that its names resolve to, through re-exports, p
 """
 
 import ast
+import atexit
+import contextlib
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from armillary.lab.errors import InputError
+from armillary.lab.store import home, write_whole
+
 PACKAGE = Path(__file__).parents[1]
 _APART = {"lab", "report", "cli", "api"}
 """Parts of the package whose code does not change a number: NUMERICS stands for the lab."""
+MOST_SOURCES = 10_000
+"""Parsed files kept on disk at most; beyond that nothing new is kept."""
 _NUMERICAL = ("jax", "jaxlib", "numpy", "scipy", "equinox", "optax", "diffrax", "scikit-learn")
 
 
@@ -72,8 +80,46 @@ def _name(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else str(path)
 
 
-@cache
 def _normal(source: bytes) -> str:
+    return _parsed().of(source)[0]
+
+
+def _imports(source: bytes) -> list[tuple[str, list[str], int]]:
+    return _parsed().of(source)[1]
+
+
+@cache
+def _parsed() -> "_Parsed":
+    return _Parsed()
+
+
+class _Parsed:
+    """The normal form and the imports of source files, kept on disk: parsing would be most of `armillary list`."""
+
+    def __init__(self) -> None:
+        # A file for each version of what this module computes, and of the parser.
+        name = digest(Path(__file__).read_bytes() + sys.version.encode())
+        self.path = home() / "sources" / f"{name}.json"
+        self.known: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self.known = json.loads(self.path.read_text(encoding="utf-8"))
+        self.kept = len(self.known)
+        atexit.register(self.keep)
+
+    def of(self, source: bytes) -> tuple[str, list[tuple[str, list[str], int]]]:
+        key = digest(source)
+        if key not in self.known:
+            self.known[key] = (_normal_form(source), _imports_of(source))
+        return self.known[key]
+
+    def keep(self) -> None:
+        """Write what is new. Without a place to write, the next process parses again."""
+        if self.kept < len(self.known) < MOST_SOURCES:
+            with contextlib.suppress(InputError):
+                write_whole(self.path, json.dumps(self.known).encode())
+
+
+def _normal_form(source: bytes) -> str:
     tree = ast.parse(source)
     _drop_figure(tree)
     for node in ast.walk(tree):
@@ -112,18 +158,17 @@ def _follow(path: Path, found: dict[Path, None]) -> None:
             _follow(target, found)
 
 
-@cache
-def _imports(source: bytes) -> tuple[tuple[str, tuple[str, ...], int], ...]:
-    found: list[tuple[str, tuple[str, ...], int]] = []
+def _imports_of(source: bytes) -> list[tuple[str, list[str], int]]:
+    found: list[tuple[str, list[str], int]] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
-            found.append((node.module or "", tuple(a.name for a in node.names), node.level))
+            found.append((node.module or "", [a.name for a in node.names], node.level))
         elif isinstance(node, ast.Import):
-            found += [(a.name, (), 0) for a in node.names]
-    return tuple(found)
+            found += [(a.name, [], 0) for a in node.names]
+    return found
 
 
-def _resolve(module: str, names: tuple[str, ...], level: int, importer: Path) -> list[Path]:
+def _resolve(module: str, names: Sequence[str], level: int, importer: Path) -> list[Path]:
     if level:
         root = importer.parents[level - 1]
         parts = module.split(".") if module else []
@@ -140,7 +185,7 @@ def _resolve(module: str, names: tuple[str, ...], level: int, importer: Path) ->
         return [base.with_suffix(".py")]
     if not (base / "__init__.py").is_file():
         return []
-    return [target for name in names or ("",) for target in _of_name(base, name)]
+    return [target for name in names or [""] for target in _of_name(base, name)]
 
 
 def _of_name(package: Path, name: str) -> list[Path]:
@@ -153,5 +198,5 @@ def _of_name(package: Path, name: str) -> list[Path]:
         return [package / name / "__init__.py"]
     for module, names, level in _imports(init.read_bytes()):
         if name in names:
-            return _resolve(module, (name,), level, init) or [init]
+            return _resolve(module, [name], level, init) or [init]
     return [init]
