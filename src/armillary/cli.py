@@ -359,6 +359,62 @@ def new(name: Annotated[str, typer.Argument(help="The study's name; NAME.py is w
     print(f"{path}: edit it, then `armillary run {path}`")
 
 
+With = Annotated[
+    list[Path] | None, typer.Option("--with", help="A study file of your own that gets a page too; repeat.")
+]
+site = typer.Typer(
+    help="The site: catalogue, papers, guides, API reference. Needs the extra `armillary[site]`.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+app.add_typer(site, name="site")
+
+
+@site.command("build")
+def site_build(
+    out: Annotated[Path, typer.Option(help="The folder; new, empty or an earlier site.")] = OUT / "site",
+    with_: With = None,
+    url: Annotated[str, typer.Option(help="Where the site will stand, for the feed's links.")] = "",
+) -> None:
+    """Build the static site from docs, papers, the record and the figures; no study runs."""
+    from armillary.report.site import build
+
+    built = build(out, with_ or (), url=url)
+    for line in built.warnings:
+        _say(line)
+    print(f"{built.path / 'index.html'}: {built.papers} papers, {built.pages} pages, {built.seconds:.1f} s")
+
+
+@site.command("serve")
+def site_serve(
+    out: Annotated[Path, typer.Option(help="The folder; new, empty or an earlier site.")] = OUT / "site",
+    with_: With = None,
+    port: Annotated[int, typer.Option(help="The port on this machine.", min=0, max=65535)] = 8000,
+) -> None:
+    """Build the site, serve it to this machine alone, and build it again when something changes."""
+    from armillary.report.site import serve
+
+    serve(out, with_ or (), port=port, say=lambda line: print(line, flush=True))
+
+
+@app.command()
+def digest(
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Only from this day on (UTC), as in 2026-11-24.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print new and changed verdicts, newest first: what the site's feed says."""
+    from armillary.report import news
+
+    events = news.of_catalogue(news.day(since) if since else None)
+    if as_json:
+        names = ("date", "slug", "title", "verdict", "before")
+        _print_json([{name: getattr(e, name) for name in names} for e in events])
+    else:
+        print("\n".join(news.lines(events)) or "no new or changed verdict")
+
+
 def main() -> NoReturn:
     """The console script: every error is one line on stderr and an exit code, never a traceback."""
     import click

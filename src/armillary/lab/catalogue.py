@@ -10,6 +10,7 @@ import traceback
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from armillary.lab.errors import InputError, nearest
 from armillary.lab.study import Study
@@ -29,6 +30,10 @@ class Row:
     claim: str
     control: str
     tags: tuple[str, ...] = ()
+    agrees: tuple[str, ...] = ()
+    """Slugs of papers whose claims support this one's."""
+    contradicts: tuple[str, ...] = ()
+    """Slugs of papers whose claims are at odds with this one's."""
 
     @property
     def path(self) -> Path:
@@ -59,16 +64,36 @@ class Entry:
         return doc.splitlines()[0].strip()
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A shelf of the catalogue."""
+
+    name: str
+    title: str
+    about: str
+
+
+@cache
+def _shelves() -> dict[str, dict[str, Any]]:
+    paths = sorted(PAPERS.glob("*/papers.toml"))
+    return {path.parent.name: tomllib.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
 @cache
 def rows() -> dict[str, Row]:
     """Every paper by slug, subjects in alphabetical order."""
     found = {}
-    for path in sorted(PAPERS.glob("*/papers.toml")):
-        for paper in tomllib.loads(path.read_text(encoding="utf-8"))["paper"]:
-            paper["tags"] = tuple(paper.get("tags", ()))
-            row = Row(subject=path.parent.name, **paper)
+    for subject, shelf in _shelves().items():
+        for paper in shelf["paper"]:
+            lists = {name: tuple(paper.get(name, ())) for name in ("tags", "agrees", "contradicts")}
+            row = Row(subject=subject, **{**paper, **lists})
             found[row.slug] = row
     return found
+
+
+def shelves() -> dict[str, Subject]:
+    """The subjects by name, with their titles and what they are about."""
+    return {name: Subject(name, s["title"], s["about"]) for name, s in _shelves().items()}
 
 
 def subjects() -> list[str]:

@@ -31,6 +31,21 @@ def path_for(entry: Entry | Row) -> Path:
     return home() / "records" / f"{entry.slug}-{fingerprint.digest(str(entry.path))[:6]}.json"
 
 
+def figure_paths(entry: Entry | Row) -> tuple[Path, Path]:
+    """Where a study's figure is kept: SVG for pages and a PNG thumbnail, beside its record."""
+    path = path_for(entry)
+    return path.with_suffix(".svg"), path.with_suffix(".png")
+
+
+def figure(entry: Entry | Row) -> tuple[Path, Path] | None:
+    """The figure beside a study's record, or the one that the package ships; None without one."""
+    row = entry if isinstance(entry, Row) else entry.row
+    kept = [figure_paths(entry)]
+    if row is not None:
+        kept.append((row.path.with_suffix(".svg"), row.path.with_suffix(".png")))
+    return next((pair for pair in kept if all(p.is_file() for p in pair)), None)
+
+
 def history(entry: Entry | Row) -> list[Record]:
     """Every entry of a study's record, oldest first: what the package ships, then what the store holds.
 

@@ -1,0 +1,60 @@
+"""The site on this machine, built again when something changes."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from armillary.lab.errors import InputError
+from armillary.report.site import build as building
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+
+def serve(out: Path, own: Iterable[str | Path] = (), *, port: int = 8000, say: Callable[[str], None] = print) -> None:
+    """Build the site, serve it to this machine alone, and build it again when a source changes. Ctrl-C ends it.
+
+    **Raises:** `InputError` as `build` does, or if the port is taken.
+    """
+    own = list(own)
+    built = building.build(out, own)
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=str(built.path)))
+    except OSError as error:
+        raise InputError(f"--port {port}: {error.strerror}; choose another") from None
+    say(f"http://127.0.0.1:{server.server_port}/ ({built.papers} papers, {built.seconds:.0f} s); Ctrl-C ends it")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        seen = _state(own)
+        while True:
+            time.sleep(1)
+            if (now := _state(own)) != seen:
+                seen = now
+                with contextlib.suppress(InputError):
+                    say(f"built again in {building.build(out, own).seconds:.0f} s; reload the page")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _state(own: Iterable[str | Path]) -> dict[Path, int]:
+    """When each file that the site is made of was last changed."""
+    roots = [building.docs(), building.HERE, building.catalogue.PAPERS]
+    paths = [p for root in roots for p in root.rglob("*") if "__pycache__" not in p.parts]
+    found = {}
+    for path in [*paths, *map(Path, own)]:
+        with contextlib.suppress(OSError):
+            found[path] = path.stat().st_mtime_ns
+    return found
