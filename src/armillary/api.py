@@ -184,14 +184,35 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def record(target: Target, *, store: "Store | None" = None, notify: Notify | None = None) -> "Result":
-    """Compute a study at quick scale with its own number of seeds, and append its verdict to the record."""
+    """Compute a study at quick scale with its own number of seeds; append its verdict to the record.
+
+    Its figure is kept beside the record.
+    """
+    from armillary.report import figures
+
     entry = _catalogue.find(target)
     result = run(entry, seeds=entry.study.seeds, fresh=True, store=store, notify=notify)
     body = result.to_json()
     for name in ("slug", "figure", "computed", "reused"):
         del body[name]
     _record.append(entry, body)
+    figures.keep(result)
     return result
+
+
+def redraw(target: Target, *, store: "Store | None" = None, notify: Notify | None = None) -> Path:
+    """Draw the figure beside a study's record again; what the store holds is not computed again.
+
+    **Returns:** the SVG's path.
+
+    **Raises:** `InputError` without a record.
+    """
+    from armillary.report import figures
+
+    entry = _catalogue.find(target)
+    past = _past(entry)
+    result = run(entry, seeds=past["seeds"], first_seed=past["first_seed"], store=store, notify=notify)
+    return figures.keep(result)
 
 
 def verify(
@@ -202,9 +223,7 @@ def verify(
     **Returns:** the result, and a line for each verdict that differs from the record.
     """
     entry = _catalogue.find(target)
-    past = _record.latest(entry)
-    if past is None:
-        raise InputError(f"{entry.slug} has no record; `armillary record {entry.slug}` makes one")
+    past = _past(entry)
     result = run(
         entry, seeds=past["seeds"], first_seed=past["first_seed"], fresh=True, store=store, notify=notify
     )
@@ -216,6 +235,13 @@ def verify(
         for name in names
         if then.get(name) != now.get(name)
     ]
+
+
+def _past(entry: Entry) -> _record.Record:
+    past = _record.latest(entry)
+    if past is None:
+        raise InputError(f"{entry.slug} has no record; `armillary record {entry.slug}` makes one")
+    return past
 
 
 def _seeds(entry: Entry, scale: str, asked: int | None) -> int:

@@ -165,7 +165,9 @@ def run(
                 notify=_Listener(),
                 **_settings(entry, set_),
             )
-            figure = figures.save(figures.of_result(result), out / f"{entry.slug}.png")
+            figure = figures.save(
+                figures.of_result(result), out / f"{entry.slug}.png", out / f"{entry.slug}.svg"
+            )
         except RunError as error:
             _say(f"{entry.slug}: {error}")
             failed = True
@@ -280,11 +282,31 @@ def record(
         bool, typer.Option("--stale", help="Studies without a record, or whose code has changed since.")
     ] = False,
     all_: All = False,
+    only_figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures",
+            help="Only draw figures again, from the store where it can; alone: of every record without one.",
+        ),
+    ] = False,
 ) -> None:
-    """Run studies at quick scale and append their verdicts to the record."""
+    """Run studies at quick scale and append their verdicts to the record, with their figures beside it."""
     from armillary import api
     from armillary.lab import catalogue
+    from armillary.lab import record as records
 
+    if only_figures:
+        recorded = [s for s in catalogue.runnable() if records.latest(catalogue.row(s))]
+        if not targets and not all_:
+            chosen = [catalogue.find(s) for s in recorded if not records.figure(catalogue.row(s))]
+        else:
+            chosen, _ = (
+                _targets(targets, None, False) if targets else ([catalogue.find(s) for s in recorded], True)
+            )
+        store = _store()
+        for entry in chosen:
+            print(api.redraw(entry, store=store, notify=_Listener()), flush=True)
+        return _finish(store)
     if stale and not targets and not all_:
         outdated = [
             r["slug"] for r in api.catalogue() if r["status"] == "runnable" and r["stale"] is not False

@@ -1,7 +1,10 @@
 """Figures of any study: checks against their bounds, measurements over swept settings."""
 
+import io
 import math
+import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,29 +19,126 @@ if TYPE_CHECKING:
     from armillary.result import Result
 
 
+def house() -> AbstractContextManager[None]:
+    """The house style, for as long as the context lasts."""
+    import matplotlib.pyplot as plt
+
+    return plt.style.context(Path(__file__).with_name("house.mplstyle"))
+
+
 def of_result(result: "Result") -> "Figure":
-    """The study's own figure; without one, its checks' intervals against their bounds."""
-    if result.entry.study.figure is not None:
-        return result.entry.study.figure(result.data)
-    return checks(result)
+    """The study's own figure in the house style; without one, its checks' intervals against their bounds."""
+    with house():
+        if result.entry.study.figure is not None:
+            return result.entry.study.figure(result.data)
+        return checks(result)
 
 
-def save(figure: "Figure", path: Path) -> Path:
-    """Write a figure as PNG, whole, and close it.
+def save(figure: "Figure", *paths: Path) -> Path:
+    """Write a figure, whole, as PNG or SVG by each path's suffix, and close it; the first path.
 
     **Raises:** `InputError` if the folder cannot be written.
     """
-    import io
-
     import matplotlib.pyplot as plt
 
     from armillary.lab.store import write_whole
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    with house():
+        for path in paths:
+            write_whole(path, svg(figure) if path.suffix == ".svg" else _png(figure))
     plt.close(figure)
-    write_whole(path, buffer.getvalue())
-    return path
+    return paths[0]
+
+
+def keep(result: "Result") -> Path:
+    """Write a result's figure beside its study's record: SVG for pages, and a PNG thumbnail.
+
+    **Raises:** `InputError` if the folder cannot be written.
+    """
+    import matplotlib.pyplot as plt
+
+    from armillary.lab import record
+    from armillary.lab.store import write_whole
+
+    vector, small = record.figure_paths(result.entry)
+    figure = of_result(result)
+    with house():
+        write_whole(vector, svg(figure))
+        write_whole(small, thumbnail(figure))
+    plt.close(figure)
+    return vector
+
+
+def svg(figure: "Figure") -> bytes:
+    """A figure as SVG: the same bytes for the same figure, coordinates to a hundredth of a point."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue().decode()
+    text = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    round_ = lambda attribute: re.sub(r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", attribute[0])
+    text = re.sub(r' (?:d|x|y|points)="[^"]*"', round_, text)
+    return re.sub(r"\n\s*", "\n", text).encode()
+
+
+def thumbnail(figure: "Figure") -> bytes:
+    """A figure's main panel alone, laid out again to be legible as a small PNG. The figure is changed.
+
+    The main panel is the one that the study marks with `ax.set_gid("thumbnail")`, else the largest.
+    """
+    from matplotlib.gridspec import GridSpec
+    from PIL import Image
+
+    if (panel := _main_panel(figure)) is not None:
+        place = panel.get_position().bounds
+        for ax in figure.axes:
+            if ax is not panel and ax.get_position().bounds != place:  # a twin shares the panel's place
+                ax.remove()
+        for extra in [*figure.legends, *figure.texts]:
+            extra.remove()
+        figure.set_layout_engine("constrained")
+        for ax in figure.axes:
+            ax.set_subplotspec(GridSpec(1, 1, figure=figure)[0])
+            if (legend := ax.get_legend()) is not None:
+                legend.set_loc("best")
+    figure.set_size_inches(4.0, 2.5)
+    _fit_words(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=140)
+    image = Image.open(buffer).convert("RGB").quantize(64, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    small = io.BytesIO()
+    image.save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def _fit_words(figure: "Figure") -> None:
+    """Shrink titles and labels that are longer than the figure."""
+    figure.canvas.draw()
+    for ax in figure.axes:
+        titles = (ax.title, ax._left_title, ax._right_title)  # type: ignore[attr-defined]
+        for words, upright in ((ax.yaxis.label, True), *((t, False) for t in (ax.xaxis.label, *titles))):
+            box = words.get_window_extent()
+            low, high = (box.y0, box.y1) if upright else (box.x0, box.x1)
+            room = figure.bbox.height if upright else figure.bbox.width
+            if high > low and (low < 0 or high > room):
+                anchor = low if words.get_horizontalalignment() == "left" else (low + high) / 2
+                ends = [(high - anchor) / max(room - anchor, 1), (anchor - low) / max(anchor, 1)]
+                words.set_fontsize(float(words.get_fontsize()) * 0.97 / max(ends))
+
+
+def _main_panel(figure: "Figure") -> "Axes | None":
+    figure.canvas.draw()  # lays the panels out
+    panels = [ax for ax in figure.axes if ax.get_visible() and ax.axison] or figure.axes
+    if marked := [ax for ax in panels if ax.get_gid() == "thumbnail"]:
+        return marked[0]
+    area = lambda ax: ax.get_position().width * ax.get_position().height
+    top = max(map(area, panels), default=0.0)
+    return next((ax for ax in panels if area(ax) > 0.97 * top), None)
+
+
+def _png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def checks(result: "Result") -> "Figure":
@@ -51,8 +151,10 @@ def checks(result: "Result") -> "Figure":
         rows = [("claim", check.interval), *((c.substitution, c.interval) for c in check.controls)]
         for y, (name, found) in enumerate(rows):
             if found.finite:
-                ax.plot([found.low, found.high], [y, y], lw=6, solid_capstyle="butt", color=f"C{min(y, 1)}")
-                ax.plot((found.low + found.high) / 2, y, "o", color=f"C{min(y, 1)}")
+                ax.plot(
+                    [found.low, found.high], [y, y], lw=6, solid_capstyle="butt", color="C3" if y else "C0"
+                )
+                ax.plot((found.low + found.high) / 2, y, "o", color="C3" if y else "C0")
             else:
                 ax.text(
                     0.5,
@@ -85,10 +187,11 @@ def sweep(data: "xr.Dataset", axes: Sequence[str]) -> "Figure":
     names = scalars(data, axes)
     if not names:
         raise InputError("no figure: the study has no measurement that is one number a run")
-    if len(axes) == 1:
-        return _lines(data, names, axes[0])
-    if len(axes) == 2:
-        return _maps(data, names, axes[0], axes[1])
+    with house():
+        if len(axes) == 1:
+            return _lines(data, names, axes[0])
+        if len(axes) == 2:
+            return _maps(data, names, axes[0], axes[1])
     raise InputError(f"no figure of {len(axes)} swept settings; sweep one or two to see one")
 
 

@@ -62,7 +62,10 @@ def day(text: str) -> datetime.date:
 
 def lines(events: Sequence[Event]) -> list[str]:
     """One line an event: day, verdict, slug, title."""
-    widths = [max((len(w) for w in column), default=0) for column in ([e.words for e in events], [e.slug for e in events])]
+    widths = [
+        max((len(w) for w in column), default=0)
+        for column in ([e.words for e in events], [e.slug for e in events])
+    ]
     return [f"{e.date[:10]}  {e.words:{widths[0]}}  {e.slug:{widths[1]}}  {e.title}" for e in events]
 
 

@@ -192,7 +192,7 @@ def figure(arms):
     axes[1].set(ylabel="share of corrupted labels fitted", title="The median memorises less …")
     axes[2].set(ylabel="test accuracy", title="… and tests better")
     for ax in axes:
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend()
     return fig
 
 

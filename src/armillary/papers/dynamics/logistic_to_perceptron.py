@@ -151,7 +151,7 @@ def figure(arms):
     axes[2].set_title("Normalizing removes the factor n")
     for ax in axes:
         ax.set(xscale="log", yscale="log")
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend()
     axes[2].set_xticks(run.n, [str(n) for n in run.n.values], minor=False)
     axes[2].minorticks_off()
     for ax in axes[:2]:

@@ -155,7 +155,7 @@ def figure(arms):
                 axes[1].fill_between(run.time, ratio.min("seed"), ratio.max("seed"), color=colour, alpha=0.2)
     axes[0].set(xscale="log", yscale="log", xlabel="learning rate η", ylabel="η tr(H)/2 at the minimum")
     axes[0].set_title("Single-example SGD keeps to the bound")
-    axes[0].legend(title="batch", frameon=False, fontsize=8)
+    axes[0].legend(title="batch")
     ticks = [float(r) for r in arms["SGD"].rate]
     axes[0].set_xticks(ticks, [f"{r:g}" for r in ticks])
     axes[0].set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
@@ -165,7 +165,7 @@ def figure(arms):
     axes[1].plot([], [], "k:", label="η λ_max(H)/2")
     axes[1].set(xlabel="step", ylabel="share of the stability bound", yscale="log")
     axes[1].set_title(f"… by leaving sharp minima (η = {eta:g})")
-    axes[1].legend(frameon=False, fontsize=8)
+    axes[1].legend()
     for ax in axes[:2]:
         ax.axhline(1, color="k", lw=0.8)
     pair = [arms[name].risk.isel(rate=-1) for name in ("GD", "SGD")]
@@ -175,7 +175,7 @@ def figure(arms):
     axes[2].plot([0, top], [0, top / 1.3], "k--", lw=0.8, label="GD's is 1.3 times SGD's")
     axes[2].set(xlim=(0, top), ylim=(0, top), xlabel="risk at GD's minimum", ylabel="risk at SGD's minimum")
     axes[2].set_title("… for better ones: a dot a seed")
-    axes[2].legend(frameon=False, fontsize=8)
+    axes[2].legend()
     return fig
 
 

@@ -133,7 +133,7 @@ def figure(arms):
     axes[1].set_title("… where the logits are bounded")
     axes[1].axhline(root, color="k", lw=0.8, ls="--")
     axes[1].text(float(run.rate[-1]), 0.9 * root, "root of the head width", fontsize=8, ha="right", va="top")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend()
     return fig
 
 

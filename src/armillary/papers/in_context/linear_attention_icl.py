@@ -134,7 +134,7 @@ def figure(arms):
     axes[2].set(xscale="log", yscale="log", xlabel="prompt length M", ylabel="risk / E y², line: closed form")
     axes[2].set_title("A shift of the covariates breaks it")
     for ax, place in zip(axes, ("lower left", "upper left", (0.3, 0.6))):
-        ax.legend(frameon=False, fontsize=8, loc=place)
+        ax.legend(loc=place)
     return fig
 
 

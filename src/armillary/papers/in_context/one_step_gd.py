@@ -141,7 +141,7 @@ def figure(arms):
     ax.set(xscale="log", xlabel="‖M - theory‖ / ‖theory‖, a dot a seed", ylim=(2.6, -0.7))
     ax.set_yticks(range(3), labels, fontsize=8)
     ax.yaxis.tick_right()
-    ax.legend(frameon=False, fontsize=8, loc="lower left")
+    ax.legend(loc="lower left")
     return fig
 
 

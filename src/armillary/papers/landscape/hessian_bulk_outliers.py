@@ -180,7 +180,7 @@ def figure(arms):
         counts.set(xlabel="classes", ylabel="large eigenvalues (participation)", xticks=CLASSES, yscale="log")
         counts.set_title("… and, less, with four times the width")
         for ax in (spectra, counts):
-            ax.legend(frameon=False, fontsize=7)
+            ax.legend()
     return fig
 
 

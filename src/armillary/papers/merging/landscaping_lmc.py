@@ -244,7 +244,7 @@ def figure(arms):
     stacked[2].set_xlabel("position on the segment")
     for ax in stacked:
         ax.axhline(0, color="k", lw=0.6)
-    stacked[1].legend(frameon=False, fontsize=7)
+    stacked[1].legend()
     low = min(
         float(arms[f"part at {k}"][n].min()) for k in PARTINGS for n in ("layer_height", "layer_predicted")
     )
@@ -253,7 +253,7 @@ def figure(arms):
         xlabel="-(curvature of the layer at the middle)/8, nats", ylabel="middle above the chord, nats"
     )
     layers.set_title("One layer moved alone: height against prediction")
-    layers.legend(frameon=False, fontsize=8)
+    layers.legend()
     for i, name in enumerate(("independent", "independent, matched")):
         for what, style in (("profile", "-"), ("curve", ":")):
             place = "position" if what == "profile" else "place"
@@ -269,7 +269,7 @@ def figure(arms):
     curves.set(
         xlabel="position", ylabel="training loss, nats", title="No shared trunk: permuting units helps"
     )
-    curves.legend(frameon=False, fontsize=7)
+    curves.legend()
     return fig
 
 

@@ -130,7 +130,7 @@ def figure(arms):
     axes[0].set(ylabel="relative error", title="Only the slip decides")
     axes[0].set_xticks([0.3, 3, 5, 10, 20, 30], ["0", "3", "5", "10", "20", "30"])
     axes[0].minorticks_off()
-    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+    axes[0].legend(loc="lower right")
 
     t = np.linspace(0, 1, arms["eulerian"].sizes["time"])[:, None] + np.zeros(64)
     seed = arms["lagrangian"].isel(seed=0), arms["eulerian"].isel(seed=0)
@@ -142,7 +142,7 @@ def figure(arms):
     ]
     for ax, (title, place, value) in zip(axes[1:], shown):
         points = ax.scatter(
-            place, t, c=value, s=17, marker="s", lw=0, cmap="RdBu_r", vmin=-1, vmax=1, rasterized=True
+            place, t, c=value, s=34, marker="s", lw=0, cmap="RdBu_r", vmin=-1, vmax=1, rasterized=True
         )
         ax.set(xlabel="x", title=title, xlim=(0, 2 * np.pi), ylim=(0, 1))
         ax.set_xticks([0, np.pi, 2 * np.pi], ["0", "π", "2π"])

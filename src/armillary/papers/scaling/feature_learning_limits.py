@@ -144,7 +144,7 @@ def figure(arms):
     axes[0].set_yticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
     axes[2].set(xlabel="step", ylabel="training loss on digits, nats", title="Loss curves (darker: wider)")
     for ax in axes[:2]:
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend()
     return fig
 
 

@@ -172,7 +172,7 @@ def figure(arms):
     ax.plot(t, constant, "x", color="C2", label="α = 0.2, pull held constant")
     ax.plot([], [], color="k", lw=0.8, label="theory: slope λ₁ dt + ln(1 − α)")
     ax.set(xlabel="steps T", ylabel="ln ‖∂z_T/∂z₀‖", title="The pull sets the gradient's growth")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend()
 
     ax = axes["measure"]
     swept = [("free", 0.0), ("forced", 0.2), ("one-step", 1.0)]
@@ -195,7 +195,7 @@ def figure(arms):
     ax.set_ylim(bottom=4e-3)
     ax.set_xticks([0.005, 0.02, 0.1, 0.2, 1], ["0", "0.02", "0.1", "0.2", "1"])
     ax.minorticks_off()
-    ax.legend(frameon=False, fontsize=8, loc="lower left")
+    ax.legend(loc="lower left")
 
     shown = {"true": ("true orbit", run.true_orbit, "k"), "forced": ("α = 0.2", run.free_orbit, "C2")}
     shown["free"] = ("α = 0", arms["free"].free_orbit, "C0")

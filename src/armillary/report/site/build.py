@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from armillary import __version__
-from armillary.lab import catalogue
 from armillary.lab.errors import InputError
 from armillary.report import news
 from armillary.report.site import draw, gather, methods
@@ -125,9 +124,22 @@ def _templates() -> Any:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    made.globals |= {"pc": lambda x: f"{x:.2f}%", "interval": draw.interval, "version": __version__}
+    made.globals |= {
+        "pc": lambda x: f"{x:.2f}%",
+        "interval": draw.interval,
+        "version": __version__,
+        "sentence": lambda text: text[:1].upper() + text[1:],
+        "setting": _setting,
+    }
     made.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
     return made
+
+
+def _setting(value: Any) -> str:
+    """A setting's value as one reads it."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_setting, value)) if value else "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _page(path: Path, template: str, title: str, **values: Any) -> None:
@@ -166,7 +178,10 @@ def _write(source: Path, papers: Sequence[Paper]) -> None:
         subjects=[s["subject"] for s in shelves],
         years=sorted({p.year for p in papers if p.year}, reverse=True),
         tags=sorted(t for t, n in tags.items() if n >= 3),
-        counts={"runnable": sum(p.runnable for p in papers), "verdicts": [(v, verdicts[v]) for v in VERDICTS if verdicts[v]]},
+        counts={
+            "runnable": sum(p.runnable for p in papers),
+            "verdicts": [(v, verdicts[v]) for v in VERDICTS if verdicts[v]],
+        },
     )
     for shelf in shelves:
         name = shelf["subject"].name
@@ -217,17 +232,22 @@ def _shelves(papers: Sequence[Paper]) -> list[dict[str, Any]]:
     made = []
     subjects = sorted({p.subject for p in papers}, key=lambda s: (s != OWN, s.title))
     for subject in subjects:
-        mine = sorted((p for p in papers if p.subject == subject), key=lambda p: (not p.runnable, -(p.year or 9999), p.title))
+        mine = sorted(
+            (p for p in papers if p.subject == subject),
+            key=lambda p: (not p.runnable, -(p.year or 9999), p.title),
+        )
         counts = Counter(p.verdict for p in mine)
-        made.append({"subject": subject, "papers": mine, "verdicts": [(v, counts[v]) for v in VERDICTS if counts[v]]})
+        made.append(
+            {"subject": subject, "papers": mine, "verdicts": [(v, counts[v]) for v in VERDICTS if counts[v]]}
+        )
     return made
 
 
 def _api(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    verbs = "\n\n".join(f"::: armillary.api.{name}" for name in VERBS)
+    verbs = "\n\n".join(f"::: armillary.{name}" for name in VERBS)
     (folder / "index.md").write_text(
-        f"# armillary\n\nThe verbs, as in `armillary.run(\"one-step-gd\")`.\n\n{verbs}\n\n::: armillary.result.Result\n",
+        f'# armillary\n\nThe verbs, as in `armillary.run("one-step-gd")`.\n\n{verbs}\n\n::: armillary.result.Result\n',
         encoding="utf-8",
     )
     for name in ("lab", *methods.packages()):
@@ -271,7 +291,9 @@ def _mkdocs(source: Path, made: Path, url: str) -> list[str]:
     config = source.parent / "mkdocs.yml"
     base = (HERE / "mkdocs.yml").read_text(encoding="utf-8")
     more = {"nav": _nav(source), "hooks": [str(HERE / "formulas.py")], "site_url": url or None}
-    config.write_text(f"{base}\n{yaml.safe_dump(more, allow_unicode=True, sort_keys=False)}", encoding="utf-8")
+    config.write_text(
+        f"{base}\n{yaml.safe_dump(more, allow_unicode=True, sort_keys=False)}", encoding="utf-8"
+    )
     log = logging.getLogger("mkdocs")
     kept = _Kept()
     level, propagate = log.level, log.propagate

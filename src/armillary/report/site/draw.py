@@ -53,7 +53,9 @@ def drawing(check: Record) -> Drawing:
     bound = (-math.inf if low is None else low, math.inf if high is None else high)
     rows = [("claim", "claim" if check["controls"] else "measured", check)]
     rows += [("control", control["substitution"], control) for control in check["controls"]]
-    rows += [("claim", f"also under {other['substitution']}", other) for other in check.get("holds_under", ())]
+    rows += [
+        ("claim", f"also under {other['substitution']}", other) for other in check.get("holds_under", ())
+    ]
     ends = [e for e in bound if math.isfinite(e)]
     values = [v for _, _, r in rows for v in (r["low"], r["high"]) if v is not None]
     scale, forward, back = _scale([*values, *ends], ends)
@@ -125,9 +127,9 @@ def _scale(values: Sequence[float], ends: Sequence[float]) -> tuple[str, Map, Ma
 
 def _ticks(scale: str, back: Map, first: float, span: float) -> list[float]:
     if scale == "log":
-        low, high = math.ceil(first - 1e-9), math.floor(first + span + 1e-9)
-        step = max(1, math.ceil((high - low + 1) / 6))
-        decades = [10.0**e for e in range(low, high + 1, step)]
+        lowest, highest = math.ceil(first - 1e-9), math.floor(first + span + 1e-9)
+        every = max(1, math.ceil((highest - lowest + 1) / 6))
+        decades = [10.0**e for e in range(lowest, highest + 1, every)]
         if len(decades) >= 2:
             return decades
         return _nice(back(first), back(first + span))
@@ -147,7 +149,7 @@ def _nice(low: float, high: float) -> list[float]:
     step = next(m * size for m in (1, 2, 5, 10) if m * size >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
+    return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
 
 
 def drawn(checks: Sequence[Record]) -> list[dict[str, Any]]:

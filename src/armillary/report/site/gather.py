@@ -135,7 +135,9 @@ def papers(own: Iterable[str | Path] = ()) -> list[Paper]:
     for target in own:
         entry = catalogue.find(Path(target))
         if not _SLUG.fullmatch(entry.slug):
-            raise InputError(f"{target}: a page needs a file name of letters, digits, - and _ (as in my_claim.py)")
+            raise InputError(
+                f"{target}: a page needs a file name of letters, digits, - and _ (as in my_claim.py)"
+            )
         if entry.slug in taken:
             raise InputError(f"{target}: there is a page {entry.slug!r} already; choose another file name")
         taken.add(entry.slug)
@@ -157,22 +159,34 @@ def neighbours(paper: Paper, every: Sequence[Paper]) -> dict[str, list[Paper]]:
 
 def _of_row(row: Row) -> Paper:
     subject = catalogue.shelves()[row.subject]
-    common = (row.slug, row.title, row.year, subject, row.claim, row.control, row.tags, row.agrees, row.contradicts)
+    common = (
+        row.slug,
+        row.title,
+        row.year,
+        subject,
+        row.claim,
+        row.control,
+        row.tags,
+        row.agrees,
+        row.contradicts,
+    )
     if row.status == "planned":
         return Paper(*common, target=row.slug)
-    return Paper(*common, **_study(row, row.slug), source=row.path.read_text(encoding="utf-8"), target=row.slug)
+    return Paper(
+        *common, **_study(row, row.slug), source=row.path.read_text(encoding="utf-8"), target=row.slug
+    )
 
 
 def _of_file(entry: Entry, target: str) -> Paper:
     study = entry.study
-    words = {name: show.section(study, name) or "" for name in ("claim", "control")}
     assert entry.path is not None
     return Paper(
         entry.slug,
         entry.title,
         None,
         OWN,
-        **words,
+        show.section(study, "claim") or "",
+        show.section(study, "control") or "",
         **_study(entry, target),
         source=entry.path.read_text(encoding="utf-8"),
         target=target,

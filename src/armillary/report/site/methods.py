@@ -75,7 +75,9 @@ def _of_package(package: str) -> list[Method]:
             doc = documented.get(alias.name)
             if doc is not None:
                 cites = _one_line(f"{module} {doc}")
-                found.append(Method(package, alias.asname or alias.name, _sentence(doc), cites, _example(doc)))
+                found.append(
+                    Method(package, alias.asname or alias.name, _sentence(doc), cites, _example(doc))
+                )
     return found
 
 

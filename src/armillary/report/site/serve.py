@@ -8,6 +8,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from armillary.lab.catalogue import PAPERS
 from armillary.lab.errors import InputError
 from armillary.report.site import build as building
 
@@ -23,7 +24,9 @@ class _Quiet(SimpleHTTPRequestHandler):
         super().end_headers()
 
 
-def serve(out: Path, own: Iterable[str | Path] = (), *, port: int = 8000, say: Callable[[str], None] = print) -> None:
+def serve(
+    out: Path, own: Iterable[str | Path] = (), *, port: int = 8000, say: Callable[[str], None] = print
+) -> None:
     """Build the site, serve it to this machine alone, and build it again when a source changes. Ctrl-C ends it.
 
     **Raises:** `InputError` as `build` does, or if the port is taken.
@@ -34,7 +37,9 @@ def serve(out: Path, own: Iterable[str | Path] = (), *, port: int = 8000, say: C
         server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=str(built.path)))
     except OSError as error:
         raise InputError(f"--port {port}: {error.strerror}; choose another") from None
-    say(f"http://127.0.0.1:{server.server_port}/ ({built.papers} papers, {built.seconds:.0f} s); Ctrl-C ends it")
+    say(
+        f"http://127.0.0.1:{server.server_port}/ ({built.papers} papers, {built.seconds:.0f} s); Ctrl-C ends it"
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         seen = _state(own)
@@ -51,7 +56,7 @@ def serve(out: Path, own: Iterable[str | Path] = (), *, port: int = 8000, say: C
 
 def _state(own: Iterable[str | Path]) -> dict[Path, int]:
     """When each file that the site is made of was last changed."""
-    roots = [building.docs(), building.HERE, building.catalogue.PAPERS]
+    roots = [building.docs(), building.HERE, PAPERS]
     paths = [p for root in roots for p in root.rglob("*") if "__pycache__" not in p.parts]
     found = {}
     for path in [*paths, *map(Path, own)]:
