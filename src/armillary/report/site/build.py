@@ -62,7 +62,7 @@ def build(out: Path, own: Iterable[str | Path] = (), *, url: str = "") -> Built:
         _write(source, papers)
         warnings = _mkdocs(source, made, url)
         (made / "feed.xml").write_bytes(news.atom(_events(papers), url=url))
-        for name in ("sitemap.xml", "sitemap.xml.gz", "objects.inv"):
+        for name in ("404.html", "sitemap.xml", "sitemap.xml.gz", "objects.inv"):
             (made / name).unlink(missing_ok=True)
         for path in made.rglob("*.map"):
             path.unlink()
@@ -251,7 +251,11 @@ def _api(folder: Path) -> None:
         encoding="utf-8",
     )
     for name in ("lab", *methods.packages()):
-        text = f"# armillary.{name}\n\n::: armillary.{name}\n    options: {{show_root_heading: false, show_root_toc_entry: false}}\n"
+        shown = "options: {show_root_heading: false, show_root_toc_entry: false}"
+        text = f"# armillary.{name}\n\n::: armillary.{name}\n    {shown}\n"
+        for method in methods.exported().values():
+            if method.package == name and method.hidden:
+                text += f"\n::: {method.anchor}\n"
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
@@ -290,7 +294,7 @@ def _mkdocs(source: Path, made: Path, url: str) -> list[str]:
 
     config = source.parent / "mkdocs.yml"
     base = (HERE / "mkdocs.yml").read_text(encoding="utf-8")
-    more = {"nav": _nav(source), "hooks": [str(HERE / "formulas.py")], "site_url": url or None}
+    more = {"nav": _nav(source), "hooks": [str(HERE / "hooks.py")], "site_url": url or None}
     config.write_text(
         f"{base}\n{yaml.safe_dump(more, allow_unicode=True, sort_keys=False)}", encoding="utf-8"
     )

@@ -18,6 +18,8 @@ class Method:
 
     package: str
     name: str
+    module: str
+    """The module that defines it, as in `measure.coherence`."""
     about: str
     """The first sentence of its docstring."""
     cites: str
@@ -26,8 +28,18 @@ class Method:
 
     @property
     def path(self) -> str:
-        """Its full name, which is its anchor on the package's page of the API reference."""
+        """The name to import it by."""
         return f"armillary.{self.package}.{self.name}"
+
+    @property
+    def hidden(self) -> bool:
+        """Whether a module of the same name stands in front of it, for tools that read source."""
+        return self.module == f"{self.package}.{self.name}"
+
+    @property
+    def anchor(self) -> str:
+        """Its anchor on the package's page of the API reference."""
+        return f"armillary.{self.module}.{self.name}" if self.hidden else self.path
 
 
 def packages() -> list[str]:
@@ -70,14 +82,14 @@ def _of_package(package: str) -> list[Method]:
     for node in tree.body:
         if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("armillary."):
             continue
-        module, documented = _documented((node.module or "").removeprefix("armillary."))
+        module = (node.module or "").removeprefix("armillary.")
+        about, documented = _documented(module)
         for alias in node.names:
             doc = documented.get(alias.name)
             if doc is not None:
-                cites = _one_line(f"{module} {doc}")
-                found.append(
-                    Method(package, alias.asname or alias.name, _sentence(doc), cites, _example(doc))
-                )
+                cites = _one_line(f"{about} {doc}")
+                name = alias.asname or alias.name
+                found.append(Method(package, name, module, _sentence(doc), cites, _example(doc)))
     return found
 
 
