@@ -33,6 +33,7 @@ def test_run_prints_the_verdict_with_its_control(armillary, descent, tmp_path):
     assert "verdict: holds" in out
     assert "stable → unstable" in out
     assert (tmp_path / "armillary-out" / "descent.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "armillary-out" / "descent.svg").read_bytes().startswith(b"<?xml")
     code, out, _ = armillary("run", descent)
     assert "16 of 16 runs from the store" in out
 
@@ -141,6 +142,27 @@ def test_until_decided_adds_seeds(armillary, descent):
     assert (found["verdict"], found["seeds"]) == ("holds", 8)
 
 
+def test_record_keeps_a_figure_and_draws_it_again(armillary, descent, home):
+    assert armillary("record", descent)[0] == 0
+    figure = next((home / "records").glob("descent-*.svg"))
+    assert figure.with_suffix(".png").is_file()
+    figure.unlink()
+    code, out, _ = armillary("record", "--figures", descent)
+    assert (code, out.strip()) == (0, str(figure))
+    assert figure.is_file()
+
+
+def test_digest(armillary):
+    code, out, _ = armillary("digest")
+    assert code == 0
+    assert any("one-step-gd" in line and "holds" in line for line in out.splitlines())
+    found = json.loads(armillary("digest", "--json")[1])
+    assert [e["date"] for e in found] == sorted((e["date"] for e in found), reverse=True)
+    assert armillary("digest", "--since", "2999-01-01")[1].strip() == "no new or changed verdict"
+    newest = found[0]["date"][:10]
+    assert all(e["date"] >= newest for e in json.loads(armillary("digest", "--since", newest, "--json")[1]))
+
+
 STUDIES = {
     "broken.py": "import nothing_of_this_name",
     "syntax.py": "def (",
@@ -176,6 +198,10 @@ STUDIES = {
         (["list", "--subject", "dynamic"], "did you mean 'dynamics'"),
         (["runs", "--where", "x IN (SELECT 1)"], "--where"),
         (["frobnicate"], "frobnicate"),
+        (["digest", "--since", "last week"], "expected a date"),
+        (["site", "build", "--with", "missing.py"], "no such study file"),
+        (["site", "build", "--out", "."], "not empty"),
+        (["site", "serve", "--port", "99999"], "--port"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(armillary, descent, tmp_path, arguments, words):

@@ -24,6 +24,9 @@ def test_the_catalogue_is_whole():
         assert 5 <= len(row.claim.split()) <= 90, row.slug
         assert 5 <= len(row.control.split()) <= 90, row.slug
         assert row.tags, row.slug
+        for other in (*row.agrees, *row.contradicts):
+            assert other in catalogue.rows(), f"{row.slug}: no paper {other}"
+            assert other != row.slug
 
 
 def test_every_study_has_its_row():
@@ -69,6 +72,15 @@ def test_study_has_a_record_with_a_control_beside_every_check(slug):
             assert low <= check["low"] <= check["high"] <= high
             for control in check["controls"]:
                 assert control["low"] is None or control["high"] < low or control["low"] > high
+
+
+@pytest.mark.parametrize("slug", RUNNABLE)
+def test_study_has_its_figure_beside_its_record(slug):
+    path = catalogue.row(slug).path
+    assert path.with_suffix(".svg").is_file(), f"armillary record --figures {slug}"
+    assert path.with_suffix(".png").is_file(), f"armillary record --figures {slug}"
+    assert path.with_suffix(".svg").stat().st_size < 400_000, "draw fewer points, or rasterize them"
+    assert path.with_suffix(".png").stat().st_size < 60_000
 
 
 @pytest.mark.parametrize("slug", RUNNABLE)

@@ -39,6 +39,17 @@ def power_law(x: Float[Array, " points"], y: Float[Array, "*batch points"]) -> P
 
     - `x`: learning rates or sizes, positive.
     - `y`: largest logits, positive.
+
+    **Example:**
+
+    ```python
+    import jax.numpy as jnp
+    from armillary.measure import power_law
+
+    rates, largest_logits = jnp.array([0.003, 0.01, 0.03]), jnp.array([2.0, 9.0, 40.0])
+    law = power_law(rates, largest_logits)
+    law.slope, law.crossing(1e4)  # the rate at which logits will reach 10,000
+    ```
     """
     u, v = jnp.log(jnp.asarray(x)), jnp.log(jnp.asarray(y))
     centred = u - u.mean()

@@ -20,6 +20,19 @@ def m_coherence(grads: PyTree[Float[Array, "m ..."]]) -> Float[Array, ""]:
     """m · ‖mean gᵢ‖² / mean ‖gᵢ‖², of m per-example gradients (any pytree with a leading axis of m).
 
     m where all gradients coincide, 1 where they are orthogonal, 0 where they cancel. NaN if all are zero.
+
+    **Example:**
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from armillary.measure import m_coherence, per_example_gradients
+
+    loss = lambda weights, batch: jnp.mean((batch[0] @ weights - batch[1]) ** 2)
+    x = jax.random.normal(jax.random.key(0), (64, 5))
+    grads = per_example_gradients(loss, jnp.zeros(5), (x, x @ jnp.ones(5)))
+    m_coherence(grads)  # 8 examples: one step helps as many of the 64
+    ```
     """
     examples = len(jax.tree.leaves(grads)[0])
     mean = _mean(grads)

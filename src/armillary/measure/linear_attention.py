@@ -67,6 +67,16 @@ def linear_attention_optimum(
     **Arguments:** as for [`linear_attention_risk`][armillary.measure.linear_attention_risk].
 
     **Returns:** A* = Λ⁻¹ C B⁻¹ and risk(A*) = E y² - tr(A*C).
+
+    **Example:**
+
+    ```python
+    import jax.numpy as jnp
+    from armillary.measure import linear_attention_optimum
+
+    matrix, risk = linear_attention_optimum(jnp.array([1.0, 0.5]), length=20)
+    matrix  # ((1 + 1/n) Λ + tr(Λ)/n I)⁻¹
+    ```
     """
     inputs, signal, second, power = _moments(covariance, task_covariance, noise, slope)
     mean_square = signal + (second - signal) / length
@@ -97,6 +107,16 @@ def one_step_optimum(
     - `link`: any other response f(w·x), instead of `slope`; by quadrature, so nothing may be traced then.
 
     **Returns:** M, zero where the response is even in w·x.
+
+    **Example:**
+
+    ```python
+    import jax.numpy as jnp
+    from armillary.measure import one_step_optimum
+
+    one_step_optimum(jnp.ones(5), 20, noise=0.25)  # η I, η = 1/(20 + 5 + 1 + 0.25)
+    one_step_optimum(jnp.ones(5), 20, slope=0.0)  # through a ReLU: a shorter step, 1/(20 + 2·5 + 3)
+    ```
     """
     inputs = _matrix(covariance)
     dim = len(inputs)

@@ -83,6 +83,18 @@ def green_barrier(curvature: Float[Array, " points"]) -> Float[Array, ""]:
 
     - `curvature`: f'' at evenly spaced points from 0 to 1, in units of the position. A multiple of 4, plus 1,
       so that the kink of G in the middle lies between two panels.
+
+    **Example:**
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from armillary.measure import green_barrier
+
+    ridge = lambda s: jnp.sin(jnp.pi * s)  # a loss along a segment
+    curvature = jax.vmap(jax.grad(jax.grad(ridge)))(jnp.linspace(0, 1, 33))
+    green_barrier(curvature), ridge(0.5)  # the height at the middle, from the curvature alone
+    ```
     """
     panels = curvature.shape[0] - 1
     if panels < 4 or panels % 4:

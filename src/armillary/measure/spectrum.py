@@ -128,6 +128,17 @@ def spectral_outliers(eigenvalues: Float[Array, " size"], share: float = 0.05) -
 
     - `eigenvalues`: all of them, in any order; the largest must be positive.
     - `share`: of the largest eigenvalue, above which one is large.
+
+    **Example:**
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from armillary.measure import spectral_outliers
+
+    bulk = jnp.abs(jax.random.normal(jax.random.key(0), (100,)))
+    spectral_outliers(jnp.append(bulk, jnp.array([80.0, 100.0]))).large  # 2 above a twentieth of the largest
+    ```
     """
     large = eigenvalues > share * eigenvalues.max()
     positive = jnp.maximum(eigenvalues, 0)

@@ -66,6 +66,17 @@ def mean_square_stability(
     - `steps`: Lanczos products, O(n³) each; the basis takes `steps · n²` numbers.
 
     **Returns:** a [`Stability`][armillary.measure.Stability]; rates in the unit of 1/curvature.
+
+    **Example:**
+
+    ```python
+    import jax
+    from armillary.measure import mean_square_stability
+
+    gradients = jax.random.normal(jax.random.key(0), (40, 100))  # of the output, a row an example
+    at_one = mean_square_stability(gradients, batch_size=1)
+    at_one.limit, at_one.trace_bound, at_one.descent_limit  # 0.0174, 0.0195, 0.317
+    ```
     """
     n = len(gradients)
     p = batch_noise(n, batch_size)

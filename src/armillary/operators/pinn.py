@@ -81,6 +81,19 @@ def lagrangian_residual(
     - `state`: u(X, t). `position`: x(X, t). Both of one point.
     - `x`, `time`: the particle's label X and the time.
     - `speed`: c > 0, length/time. `rate`: ρ of logistic growth, 1/time.
+
+    **Example:**
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from armillary.operators import Characteristics, PeriodicField, lagrangian_residual
+
+    state = PeriodicField((24, 24), jax.random.key(0))
+    position = Characteristics((8,), 30.0, jax.random.key(1))
+    residual = lambda x, t: lagrangian_residual(state, position, x, t, speed=30.0, share=1.0)
+    jax.vmap(residual)(jnp.linspace(0, 6, 7), jnp.linspace(0, 1, 7)).state  # θ = 1: the frame moves with the flow
+    ```
     """
     stretch, drift = jax.grad(position, (0, 1))(x, time)
     u, (u_x, u_t) = jax.value_and_grad(state, (0, 1))(x, time)

@@ -43,9 +43,8 @@ def save(figure: "Figure", *paths: Path) -> Path:
 
     from armillary.lab.store import write_whole
 
-    with house():
-        for path in paths:
-            write_whole(path, svg(figure) if path.suffix == ".svg" else _png(figure))
+    for path in paths:
+        write_whole(path, svg(figure) if path.suffix == ".svg" else _png(figure))
     plt.close(figure)
     return paths[0]
 
@@ -62,9 +61,8 @@ def keep(result: "Result") -> Path:
 
     vector, small = record.figure_paths(result.entry)
     figure = of_result(result)
-    with house():
-        write_whole(vector, svg(figure))
-        write_whole(small, thumbnail(figure))
+    write_whole(vector, svg(figure))
+    write_whole(small, thumbnail(figure))
     plt.close(figure)
     return vector
 
@@ -72,7 +70,8 @@ def keep(result: "Result") -> Path:
 def svg(figure: "Figure") -> bytes:
     """A figure as SVG: the same bytes for the same figure, coordinates to a hundredth of a point."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    with house():
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue().decode()
     text = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", text, flags=re.DOTALL)
     round_ = lambda attribute: re.sub(r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", attribute[0])
@@ -103,7 +102,8 @@ def thumbnail(figure: "Figure") -> bytes:
     figure.set_size_inches(4.0, 2.5)
     _fit_words(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=140)
+    with house():
+        figure.savefig(buffer, format="png", dpi=140)
     image = Image.open(buffer).convert("RGB").quantize(64, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     small = io.BytesIO()
     image.save(small, "PNG", optimize=True)
@@ -112,17 +112,18 @@ def thumbnail(figure: "Figure") -> bytes:
 
 def _fit_words(figure: "Figure") -> None:
     """Shrink titles and labels that are longer than the figure."""
-    figure.canvas.draw()
-    for ax in figure.axes:
-        titles = (ax.title, ax._left_title, ax._right_title)  # type: ignore[attr-defined]
-        for words, upright in ((ax.yaxis.label, True), *((t, False) for t in (ax.xaxis.label, *titles))):
-            box = words.get_window_extent()
-            low, high = (box.y0, box.y1) if upright else (box.x0, box.x1)
-            room = figure.bbox.height if upright else figure.bbox.width
-            if high > low and (low < 0 or high > room):
-                anchor = low if words.get_horizontalalignment() == "left" else (low + high) / 2
-                ends = [(high - anchor) / max(room - anchor, 1), (anchor - low) / max(anchor, 1)]
-                words.set_fontsize(float(words.get_fontsize()) * 0.97 / max(ends))
+    for _ in range(4):  # shorter words move the panel, and with it the words
+        figure.canvas.draw()
+        for ax in figure.axes:
+            titles = (ax.title, ax._left_title, ax._right_title)  # type: ignore[attr-defined]
+            for words, upright in ((ax.yaxis.label, True), *((t, False) for t in (ax.xaxis.label, *titles))):
+                box = words.get_window_extent()
+                low, high = (box.y0, box.y1) if upright else (box.x0, box.x1)
+                room = figure.bbox.height if upright else figure.bbox.width
+                if high > low and (low < 0 or high > room):
+                    anchor = low if words.get_horizontalalignment() == "left" else (low + high) / 2
+                    ends = [(high - anchor) / max(room - anchor, 1), (anchor - low) / max(anchor, 1)]
+                    words.set_fontsize(float(words.get_fontsize()) * 0.97 / max(ends))
 
 
 def _main_panel(figure: "Figure") -> "Axes | None":
@@ -137,7 +138,8 @@ def _main_panel(figure: "Figure") -> "Axes | None":
 
 def _png(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    with house():
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -68,6 +68,19 @@ def generalized_teacher_forcing(
     """Mean squared error of the forced roll-out against the series (eq. 5, 6); differentiate and descend.
 
     Arguments as in `forced_rollout`. The errors are those of z_t *before* it is pulled.
+
+    **Example:**
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from armillary.series import generalized_teacher_forcing, lorenz63, orbit, rk4
+
+    series = orbit(rk4(lorenz63, 0.02), jnp.array([1.0, 1.0, 20.0]), 200, discard=500)
+    model = lambda rho: rk4(lambda state: lorenz63(state, rho=rho), 0.02)
+    loss = lambda rho, alpha: generalized_teacher_forcing(model(rho), series, alpha)
+    jax.grad(loss)(27.0, 0.0), jax.grad(loss)(27.0, 0.2)  # the pull tames the gradient
+    ```
     """
     states = forced_rollout(step, series, alpha, every=every, straight_through=straight_through)
     return jnp.mean((states - series[1:]) ** 2)

@@ -157,12 +157,20 @@ def parametrize(
 ) -> Parametrized:
     """Put a freshly initialized MLP into a parametrization.
 
-    ```python
-    model, rates, _ = parametrize(MLP((64, width, width, 10), key), "mup", base_width=64)
-    run = fit(loss, model, batch, optax.chain(optax.sgd(0.1), rates), steps=1000)
-    ```
-
     **Arguments:** as for [`layer_scales`][]. Weight decay chained before `rates` is scaled by them too.
+
+    **Example:**
+
+    ```python
+    import jax
+    import optax
+    from armillary.nn import MLP
+    from armillary.train import parametrize
+
+    model, rates, layers = parametrize(MLP((64, 512, 512, 10), jax.random.key(0)), "mup", base_width=64)
+    optimizer = optax.chain(optax.sgd(0.1), rates)  # a rate that was found at width 64 carries over to 512
+    [(layer.kind, layer.rate) for layer in layers]
+    ```
     """
     layers = layer_scales(model, parametrization, optimizer=optimizer, base_width=base_width)
     return Parametrized(rescale_layers(model, layers), scale_layer_rates(model, layers), layers)

@@ -105,7 +105,20 @@ def logistic_gd(
     max_iter: int,
     share: Float[Array, " n"] | None = None,
 ) -> Separator:
-    """Gradient descent with step γ on the mean logistic loss Σ pᵢ log(1 + exp(-zᵢ·θ))."""
+    """Gradient descent with step γ on the mean logistic loss Σ pᵢ log(1 + exp(-zᵢ·θ)).
+
+    **Example:**
+
+    ```python
+    import jax
+    import jax.numpy as jnp
+    from armillary.train import batch_perceptron, logistic_gd
+
+    x = jax.random.normal(jax.random.key(0), (100, 10))
+    z = x * jnp.sign(x[:, :1])  # labels times inputs: separable by the first coordinate
+    logistic_gd(z, gamma=1e4, max_iter=10_000).iterations, batch_perceptron(z, max_iter=10_000).iterations
+    ```
+    """
     return separate(z, logistic_weights, gamma, max_iter=max_iter, share=share)
 
 

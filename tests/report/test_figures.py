@@ -1,0 +1,88 @@
+"""Figures: one style around every study's, the same bytes for the same figure, kept beside the record."""
+
+import io
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from armillary import api
+from armillary.lab import catalogue, record
+from armillary.report import figures
+
+
+def draw():
+    with figures.house():
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained", width_ratios=(1, 2))
+        axes[0].imshow(np.eye(3))
+        axes[1].plot([0, 1], [0, 1 / 3], label="claim")
+        axes[1].set(
+            xlabel="a label that is far too long for a small picture of one panel, in nats", title="main"
+        )
+        axes[1].legend()
+    return figure
+
+
+def test_the_house_style_ends_with_its_context():
+    before = plt.rcParams["axes.spines.top"]
+    with figures.house():
+        assert plt.rcParams["axes.spines.top"] is False
+        assert plt.rcParams["axes.prop_cycle"].by_key()["color"][3] == "#D55E00"
+    assert plt.rcParams["axes.spines.top"] == before
+
+
+def test_the_cycle_can_be_told_apart_without_colour_vision():
+    with figures.house():
+        colours = [int(c[1:], 16) for c in plt.rcParams["axes.prop_cycle"].by_key()["color"]]
+    rgb = np.array([[c >> 16, c >> 8 & 255, c & 255] for c in colours]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    deutan = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])  # Machado 2009
+    seen = np.clip(linear @ deutan.T, 0, 1) ** (1 / 2.4)
+    distance = np.linalg.norm(seen[:, None] - seen[None], axis=-1)[:4, :4]
+    assert distance[np.triu_indices(4, 1)].min() > 0.15  # claim, control and the two beside them
+
+
+def test_the_same_figure_is_the_same_bytes():
+    first, second = (figures.svg(draw()) for _ in range(2))
+    assert first == second
+    text = first.decode()
+    assert "<metadata" not in text
+    assert not re.search(r"20\d\d-\d\d-\d\d", text)
+    assert not re.search(r' d="[^"]*\.\d{3}', text)
+    assert figures.thumbnail(draw()) == figures.thumbnail(draw())
+
+
+def test_a_thumbnail_is_the_main_panel_with_its_words_inside():
+    figure = draw()
+    image = Image.open(io.BytesIO(figures.thumbnail(figure)))
+    assert image.size == (560, 350)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["main"]
+    label = figure.axes[0].xaxis.label.get_window_extent()
+    assert 0 <= label.x0
+    assert label.x1 <= figure.bbox.width
+    marked = draw()
+    marked.axes[0].set_gid("thumbnail")
+    figures.thumbnail(marked)
+    assert [ax.get_title(loc="left") for ax in marked.axes] == [""]
+
+
+def test_record_keeps_the_figure_beside_it_and_redraws_it_from_the_store(descent):
+    entry = catalogue.find(descent)
+    assert record.figure(entry) is None
+    api.record(entry)
+    vector, small = record.figure(entry)
+    assert vector.parent == record.path_for(entry).parent
+    before = vector.read_bytes(), small.read_bytes()
+    vector.unlink()
+    told = []
+    api.redraw(entry, notify=lambda event, **info: told.append((event, info)))
+    assert (vector.read_bytes(), small.read_bytes()) == before
+    assert next(info["reused"] for event, info in told if event == "start") == 16
+    assert len(record.history(entry)) == 1
+
+
+def test_no_redrawing_without_a_record(descent):
+    with pytest.raises(api.InputError, match="has no record"):
+        api.redraw(descent)
