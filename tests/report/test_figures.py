@@ -59,6 +59,7 @@ def test_a_thumbnail_is_the_main_panel_with_its_words_inside():
     image = Image.open(io.BytesIO(figures.thumbnail(figure)))
     assert image.size == (560, 350)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["main"]
+    figure.canvas.draw()
     label = figure.axes[0].xaxis.label.get_window_extent()
     assert 0 <= label.x0
     assert label.x1 <= figure.bbox.width

@@ -3,8 +3,13 @@
 import importlib.util
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
 from collections import defaultdict
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -14,7 +19,7 @@ from armillary.lab import catalogue
 from armillary.lab.errors import InputError
 from armillary.report import news
 from armillary.report.site import build
-from armillary.report.site.build import MARK
+from armillary.report.site.builder import MARK
 
 from .conftest import MARKUP
 
@@ -164,3 +169,25 @@ def test_without_the_extra_there_is_one_clear_line(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mkdocs" else find(name))
     with pytest.raises(InputError, match=r"pip install 'armillary\[site\]'"):
         build(tmp_path / "out")
+
+
+def test_serve_shows_the_site_to_this_machine_and_builds_it_again(tmp_path, descent, home):
+    own = shutil.copy(descent, tmp_path / "my_own.py")
+    command = [sys.executable, "-m", "armillary.cli", "site", "serve", "--port", "0", "--with", own]
+    served = subprocess.Popen(
+        [*command, "--out", tmp_path / "out"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        address = served.stdout.readline().split()[0]
+        assert address.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(f"{address}papers/my-own.html") as page:
+            assert b"the loss goes to zero" in page.read()
+        Path(own).write_text(Path(own).read_text().replace("the loss goes to zero", "the loss vanishes"))
+        assert "built again" in served.stdout.readline()
+        with urllib.request.urlopen(f"{address}papers/my-own.html") as page:
+            assert b"the loss vanishes" in page.read()
+        served.send_signal(signal.SIGINT)
+        assert served.wait(20) == 130
+        assert served.stderr.read().strip() == "armillary: stopped"
+    finally:
+        served.kill()

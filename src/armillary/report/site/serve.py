@@ -1,6 +1,8 @@
 """The site on this machine, built again when something changes."""
 
 import contextlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -10,7 +12,7 @@ from pathlib import Path
 
 from armillary.lab.catalogue import PAPERS
 from armillary.lab.errors import InputError
-from armillary.report.site import build as building
+from armillary.report.site import builder
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -32,7 +34,7 @@ def serve(
     **Raises:** `InputError` as `build` does, or if the port is taken.
     """
     own = list(own)
-    built = building.build(out, own)
+    built = builder.build(out, own)
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=str(built.path)))
     except OSError as error:
@@ -47,16 +49,25 @@ def serve(
             time.sleep(1)
             if (now := _state(own)) != seen:
                 seen = now
-                with contextlib.suppress(InputError):
-                    say(f"built again in {building.build(out, own).seconds:.0f} s; reload the page")
+                say(_again(out, own))
     finally:
         server.shutdown()
         server.server_close()
 
 
+def _again(out: Path, own: Iterable[str | Path]) -> str:
+    """Build in a fresh interpreter, which sees changed code as well as changed words."""
+    command = [sys.executable, "-m", "armillary.cli", "site", "build", "--out", str(out)]
+    command += [word for path in own for word in ("--with", str(path))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return f"not built again: {done.stderr.strip().splitlines()[-1]}"
+    return "built again; reload the page"
+
+
 def _state(own: Iterable[str | Path]) -> dict[Path, int]:
     """When each file that the site is made of was last changed."""
-    roots = [building.docs(), building.HERE, PAPERS]
+    roots = [builder.docs(), builder.HERE, PAPERS]
     paths = [p for root in roots for p in root.rglob("*") if "__pycache__" not in p.parts]
     found = {}
     for path in [*paths, *map(Path, own)]:

@@ -130,6 +130,7 @@ def _templates() -> Any:
         "version": __version__,
         "sentence": lambda text: text[:1].upper() + text[1:],
         "setting": _setting,
+        "code": _code,
     }
     made.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
     return made
@@ -140,6 +141,15 @@ def _setting(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_setting, value)) if value else "none"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _code(text: str) -> Any:
+    """A docstring's sentence with its backticks as code."""
+    import re
+
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _page(path: Path, template: str, title: str, **values: Any) -> None:
