@@ -205,6 +205,20 @@ def _write(source: Path, papers: Sequence[Paper]) -> None:
     since = events[0].date[:10] if events else "2026-01-01"
     _page(source / "news.md", "news.html", "New and changed verdicts", events=events, since=since)
     _api(source / "api")
+    _list_guides(source / "guides")
+
+
+def _list_guides(folder: Path) -> None:
+    """Name the guides that the list of guides does not."""
+    index = folder / "index.md"
+    if not index.is_file():
+        return
+    text = index.read_text(encoding="utf-8")
+    for path in sorted(folder.glob("*.md")):
+        if path != index and f"({path.name})" not in text:
+            title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+            text += f"- [{title}]({path.name})\n"
+    index.write_text(text, encoding="utf-8")
 
 
 def _paper(source: Path, paper: Paper, papers: Sequence[Paper]) -> None:
