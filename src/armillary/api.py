@@ -131,37 +131,14 @@ def load(target: Target, *, store: "Store | None" = None) -> "xr.Dataset":
     **Returns:** measurements with dim `run` first and then their own; settings and `seed` are coordinates
     along `run`.
     """
-    import numpy as np
-    import xarray as xr
-
     from armillary.lab.store import Store
-    from armillary.lab.sweep import _pad, code_of
+    from armillary.lab.sweep import code_of, stored
 
     entry = _catalogue.find(target)
-    store = store or Store()
-    frames = store.frames(entry.slug, code_of(entry))
-    if not frames:
+    found = stored(entry.study, entry.slug, code_of(entry), store or Store())
+    if found is None:
         raise InputError(f"the store has no runs of {entry.slug}; `armillary run {entry.slug}` makes some")
-    rows = {row["run"]: row for frame in frames for row in frame.iter_rows(named=True)}
-    values = store.load(entry.slug, code_of(entry), rows)
-    variables = {}
-    for name in next(iter(values.values())):
-        parts = _pad([values[run][name] for run in rows])
-        own = list(entry.study.dims.get(name, [f"{name}_{i}" for i in range(parts[0].ndim)]))
-        variables[name] = (["run", *own], np.stack(parts))
-    coords = {n: ("run", _column([row[n] for row in rows.values()])) for n in ("seed", *entry.study.defaults)}
-    return xr.Dataset(variables, {"run": list(rows), **coords}, {"study": entry.slug})
-
-
-def _column(values: list[Any]) -> Any:
-    """One coordinate value a run; a setting of several numbers stays one value, a tuple."""
-    import numpy as np
-
-    if not any(isinstance(v, list) for v in values):
-        return values
-    column = np.empty(len(values), object)
-    column[:] = [tuple(v) for v in values]
-    return column
+    return found
 
 
 def catalogue() -> list[dict[str, Any]]:

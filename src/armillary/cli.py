@@ -45,9 +45,13 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
 ]
 Targets = Annotated[
-    list[str] | None, typer.Argument(metavar="[TARGET]...", help="Slugs, or paths of study files.")
+    list[str] | None,
+    typer.Argument(metavar="[TARGET]...", help="Slugs, or paths of study files: Python, which is run."),
 ]
-Target = Annotated[str, typer.Argument(help="A slug of the catalogue, or the path of a study file.")]
+Target = Annotated[
+    str,
+    typer.Argument(help="A slug of the catalogue, or the path of a study file, which is Python and is run."),
+]
 Subject = Annotated[str | None, typer.Option(help="Every study of this subject.")]
 All = Annotated[bool, typer.Option("--all", help="Every study of the catalogue; planned ones are skipped.")]
 Scale = Annotated[str, typer.Option(help="`quick` (seconds on two cores) or `full` (GPUs and clusters).")]
@@ -61,6 +65,17 @@ Explain = Annotated[bool, typer.Option(help="Say which devices, chunks and progr
 Out = Annotated[Path, typer.Option(help="Where figures and tables go.")]
 Devices = Annotated[int | None, typer.Option(help="Use this many devices (a core is one).", min=1)]
 Chunk = Annotated[int | None, typer.Option(help="Map over this many runs at once.", min=1)]
+Memory = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Take at most so much memory: `2GB`. With --ray: each worker."),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="local|ADDRESS", help="Compute as tasks of a Ray cluster (extra `armillary[ray]`)."),
+]
+InFlight = Annotated[
+    int | None, typer.Option("--max-in-flight", help="With --ray: so many chunks at a time.", min=1)
+]
 OUT = Path("armillary-out")
 
 
@@ -138,6 +153,9 @@ def run(
     out: Out = OUT,
     devices: Devices = None,
     chunk: Chunk = None,
+    memory: Memory = None,
+    ray: Ray = None,
+    max_in_flight: InFlight = None,
 ) -> None:
     """Run studies and judge them: each check's interval over seeds against its bound, its control beside it.
 
@@ -160,7 +178,7 @@ def run(
                 first_seed=first_seed,
                 fresh=fresh,
                 until_decided=until_decided,
-                plan=_plan(devices, chunk),
+                plan=_plan(devices, chunk, memory, ray, max_in_flight),
                 store=store,
                 notify=_Listener(),
                 **_settings(entry, set_),
@@ -199,6 +217,9 @@ def sweep(
     out: Out = OUT,
     devices: Devices = None,
     chunk: Chunk = None,
+    memory: Memory = None,
+    ray: Ray = None,
+    max_in_flight: InFlight = None,
 ) -> None:
     """Turn a study's knobs: a table, a figure of every scalar measurement, and the data as parquet."""
     from armillary import api
@@ -222,7 +243,7 @@ def sweep(
         first_seed=first_seed,
         scale=scale,
         fresh=fresh,
-        plan=_plan(devices, chunk),
+        plan=_plan(devices, chunk, memory, ray, max_in_flight),
         store=store,
         notify=_Listener(),
         **_settings(entry, set_),
@@ -259,19 +280,17 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """Query the store: one row a run, with its settings and measurements as columns."""
-    from armillary.lab import store as lab
+    from armillary.lab.store import Store
     from armillary.report import console, tables
 
-    store = lab.Store()
-    table = store.table()
-    if where:
-        table = lab.where(table, where)
-    newest = table.tail(limit).reverse()
+    store = Store()
+    found, total = store.query(where, limit)
+    newest = found.reverse()
     if as_json:
         _print_json(tables.as_json(newest))
     else:
         console.console().print(tables.runs(newest))
-        print(f"{len(newest)} of {len(table)} runs in {store.root}")
+        print(f"{len(newest)} of {total} runs in {store.root}")
     _finish(store)
 
 
@@ -505,10 +524,12 @@ def _store() -> "Store":
     return store
 
 
-def _plan(devices: int | None, chunk: int | None) -> "Plan":
-    from armillary.lab.plan import Plan
+def _plan(
+    devices: int | None, chunk: int | None, memory: str | None, ray: str | None, in_flight: int | None
+) -> "Plan":
+    from armillary.lab.plan import Plan, parse_bytes
 
-    return Plan(devices, chunk)
+    return Plan(devices, chunk, None if memory is None else parse_bytes(memory), ray, in_flight)
 
 
 def _finish(store: "Store", failed: bool = False) -> None:

@@ -131,20 +131,21 @@ def test_wrong_dims_are_named():
         run(Study(experiment, dims={"x": ("a", "b")}))
 
 
-def test_a_dying_chunk_is_reported_and_the_rest_is_kept(monkeypatch):
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_dying_run_is_reported_and_the_rest_is_kept(monkeypatch, width):
     from armillary.lab import backend
 
-    whole = backend._Crew._call
+    whole = backend.call
 
-    def call(self, place, group, runs):
+    def call(group, place, runs, shared):
         if 2 in runs:
             raise RuntimeError("out of memory")
-        return whole(self, place, group, runs)
+        return whole(group, place, runs, shared)
 
-    monkeypatch.setattr(backend._Crew, "_call", call)
+    monkeypatch.setattr(backend, "call", call)
     small = Study(walk, data=load)
     with pytest.raises(RunError, match=r"1 of 4 runs failed.*out of memory"):
-        run(small, plan=Plan(2, 1))
+        run(small, plan=Plan(2, width))
     assert len(Store().table()) == 3
 
 
@@ -168,15 +169,28 @@ def test_footprint_counts_what_is_the_run_s_own():
     assert footprint(loop, [True]).loops
 
 
-def test_chunks_fit_the_cache_and_are_even():
-    two = jax.devices()[:2]
-    assert chunk_size(64, two, Footprint(1 << 10, 1 << 10, 0, False)) == 32
-    assert chunk_size(64, two, Footprint(80 << 10, 80 << 10, 0, False)) == 11
-    assert chunk_size(24, two, Footprint(80 << 10, 80 << 10, 0, False)) == 12
-    assert chunk_size(64, two, Footprint(300 << 10, 300 << 10, 0, False)) == 1
-    assert chunk_size(64, two, Footprint(1 << 30, 1 << 30, 0, False)) == 1
-    assert chunk_size(64, two, Footprint(1 << 10, 1 << 10, 0, True)) == 1
-    assert chunk_size(64, two, Footprint(1 << 30, 1 << 30, 0, True), Plan(chunk=5)) == 5
+@pytest.mark.parametrize(
+    ("runs", "working", "loops", "chunk"),
+    [
+        (64, 1 << 10, False, 32),
+        (64, 80 << 10, False, 11),
+        (24, 80 << 10, False, 12),
+        (64, 300 << 10, False, 1),
+        (64, 1 << 30, False, 1),
+        (64, 1 << 10, True, 1),
+    ],
+)
+def test_chunks_fit_the_cache_and_are_even(runs, working, loops, chunk):
+    size = Footprint(working, working, 0, loops)
+    assert chunk_size(runs, 2, "cpu", size, 8 << 30, Plan()) == chunk
+    assert chunk_size(runs, 2, "cpu", size, 8 << 30, Plan(chunk=5)) == 5
+
+
+def test_chunks_fit_memory():
+    size = Footprint(1 << 10, 100 << 20, 1 << 20, False)
+    assert chunk_size(64, 2, "cpu", size, 1 << 30, Plan()) == 8  # ten at most; evened out to four rounds
+    assert chunk_size(64, 1, "gpu", size, 7 << 30, Plan()) == 64
+    assert chunk_size(64, 2, "cpu", size, -1, Plan()) == 1
 
 
 EIGENVALUES = """

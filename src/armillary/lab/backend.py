@@ -3,7 +3,8 @@
 A group of runs shares its static settings and so its program. A free device takes a group that nobody has
 started; where there is none it helps with another device's group, if what is left there takes longer than
 compiling the program once more. (One `shard_map` over all devices deadlocks on CPUs where a batched
-eigendecomposition follows a loop.)
+eigendecomposition follows a loop.) No more chunks run at once than memory has room for, and a run that fails
+costs itself alone.
 """
 
 import json
@@ -22,7 +23,7 @@ from jax.extend import core
 from jax.sharding import SingleDeviceSharding
 
 from armillary.lab.errors import InputError, RunError
-from armillary.lab.plan import Footprint, Plan, chunk_size, footprint
+from armillary.lab.plan import Footprint, Plan, chunk_size, footprint, in_words, physical, resident, room
 from armillary.lab.study import COLUMNS, Study
 
 Outputs = dict[str, np.ndarray]
@@ -48,6 +49,10 @@ class Group:
     state: str = "new"
     chunk: int = 0
     size: Footprint | None = None
+    need: int = 0
+    """Bytes that a chunk takes while it runs."""
+    expected: int = 0
+    """Bytes that this process was expected to reach at most, before the first chunk ran."""
     chunks: deque[list[int]] = field(default_factory=deque)
     programs: dict[jax.Device, Any] = field(default_factory=dict)
     on: set[jax.Device] = field(default_factory=set)
@@ -72,7 +77,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """One chunk that died twice."""
+    """Runs that failed twice."""
 
     group: Group
     runs: list[int]
@@ -151,6 +156,9 @@ class _Crew:
         self.turn = threading.Condition()
         self.stop = False
         self.inputs: dict[tuple[int, jax.Device], Any] = {}
+        self.results_bytes = 0
+        self.room = room(places[0], plan)
+        self.used = 0
 
     def work(self, place: jax.Device) -> None:
         try:
@@ -180,7 +188,10 @@ class _Crew:
                     continue
                 fresh.state = "tracing"
                 fresh.on.add(place)
-            _trace(fresh, self.places, self.plan)
+            try:
+                self._prepare(fresh, place)
+            except RunError as error:  # this group's alone; an InputError would be every group's
+                self.results.put(Failed(fresh, fresh.todo, error))
             with self.turn:
                 fresh.state = "ready"
                 self.turn.notify_all()
@@ -193,39 +204,163 @@ class _Crew:
             return own
         return next((g for g in ready if _worthwhile(g)), None)
 
-    def _compute(self, place: jax.Device, group: Group, runs: list[int]) -> None:
-        with jax.enable_x64(group.study.x64):
-            if place not in group.programs:
-                self.notify("compile", group=group)
-                start = time.perf_counter()
-                group.programs[place] = _program(group, place)
-                group.compile_seconds = time.perf_counter() - start
-                self.notify("compiled", group=group, seconds=group.compile_seconds)
-            for attempt in (1, 2):
-                start = time.perf_counter()
-                try:
-                    outputs = self._call(place, group, runs)
-                    break
-                except Exception as error:
-                    if attempt == 2:
-                        self.results.put(Failed(group, runs, error))
-                        return
-        group.chunk_seconds = time.perf_counter() - start
-        self.results.put(Done(group, runs, outputs, group.chunk_seconds))
+    def _prepare(self, group: Group, place: jax.Device) -> None:
+        """Choose the group's chunk, and cut its runs into chunks.
 
-    def _call(self, place: jax.Device, group: Group, runs: list[int]) -> Outputs:
-        lanes = runs + runs[-1:] * (
-            group.chunk - len(runs)
-        )  # the program's width is fixed: pad the last chunk
-        own = jax.device_put((group.seeds[lanes], group.floats[lanes]), place)
-        shared = tuple(self._input(x, place) for x in (group.data, group.base))
-        out = jax.device_get(group.programs[place](*own, *shared))
-        return {name: np.asarray(value)[: len(runs)] for name, value in out.items()}
+        Where memory matters the program is compiled first: only then is known what it takes.
+
+        **Raises:** `RunError` if the experiment cannot be traced, or not one run of it fits.
+        """
+        size = trace(group)
+        shared = self.room // len(self.places) if place.platform == "cpu" else self.room
+        group.chunk = chunk_size(len(group.seeds), len(self.places), place.platform, size, shared, self.plan)
+        group.need = group.chunk * (size.peak + size.outputs)
+        with self.turn:
+            self.results_bytes += 2 * size.outputs * len(group.seeds)  # as they come, and as a data set
+        if self.plan.memory or 4 * group.need > shared:
+            self._fit(group, place)
+        group.expected = (
+            resident()
+            + self.results_bytes
+            + group.need
+            * max(1, min(len(self.places), len(group.seeds) // group.chunk, self.room // max(1, group.need)))
+        )
+        group.chunks = cut(group)
+
+    def _fit(self, group: Group, place: jax.Device) -> None:
+        """Compile the group's program, with smaller chunks until it fits."""
+        while True:
+            before = resident()
+            self._compile(group, place)
+            group.need = _takes(group.programs[place]) or group.need
+            if place.platform == "cpu":
+                with self.turn:
+                    if not self.used:  # what compiling once more will add has to fit as well
+                        again = max(0, resident() - before) * (len(self.places) - 1)
+                        self.room = room(place, self.plan) - self.results_bytes - again
+            shared = self.room // len(self.places) if place.platform == "cpu" else self.room
+            if group.need <= max(shared, 0) or self.plan.chunk:
+                return
+            if group.chunk == 1:
+                break
+            group.programs.clear()
+            group.chunk = max(1, min(group.chunk - 1, group.chunk * shared // group.need))
+        most = self.room if self.plan.memory else physical()
+        if group.need > most:
+            cap = f" of --memory {in_words(self.plan.memory)}" if self.plan.memory else ""
+            raise RunError(
+                f"one run takes about {in_words(group.need)}, and {in_words(max(0, most))}{cap} can be had"
+                f" (settings: {group.settings or 'defaults'})"
+            )
+
+    def _compile(self, group: Group, place: jax.Device) -> None:
+        self.notify("compile", group=group)
+        start = time.perf_counter()
+        try:
+            with jax.enable_x64(group.study.x64):
+                group.programs[place] = program(group, place)
+        except Exception as error:
+            raise RunError(failure(group.study, error, group.settings)) from error
+        finally:
+            group.compile_seconds = time.perf_counter() - start
+            self.notify("compiled", group=group, seconds=group.compile_seconds)
+
+    def _compute(self, place: jax.Device, group: Group, runs: list[int]) -> None:
+        if place not in group.programs:
+            try:
+                self._compile(group, place)
+            except RunError as error:
+                with self.turn:
+                    rest = [run for chunk in group.chunks for run in chunk]
+                    group.chunks.clear()
+                self.results.put(Failed(group, runs + rest, error))
+                return
+        self._enter(group)
+        try:
+            with jax.enable_x64(group.study.x64):
+                shared = self._input(group.data, place), self._input(group.base, place)
+            for result in attempt(group, runs, lambda some: call(group, place, some, shared)):
+                if isinstance(result, Done):
+                    group.chunk_seconds = result.seconds
+                self.results.put(result)
+        finally:
+            with self.turn:
+                self.used -= group.need
+                self.turn.notify_all()
+
+    def _enter(self, group: Group) -> None:
+        """Wait until there is room for one more chunk; alone, it runs in any case."""
+        with self.turn:
+            while self.places[0].platform == "cpu" and self.used and self.used + group.need > self.room:
+                self.turn.wait()
+            self.used += group.need
 
     def _input(self, value: Any, place: jax.Device) -> Any:
         if (id(value), place) not in self.inputs:
             self.inputs[id(value), place] = jax.device_put(value, place)
         return self.inputs[id(value), place]
+
+
+def cut(group: Group) -> deque[list[int]]:
+    """The runs that are to be computed, chunk by chunk."""
+    return deque(group.todo[i : i + group.chunk] for i in range(0, len(group.todo), group.chunk))
+
+
+def call(group: Group, place: jax.Device, runs: list[int], shared: tuple[Any, Any]) -> Outputs:
+    """The measurements of one chunk, by the group's compiled program."""
+    lanes = runs + runs[-1:] * (group.chunk - len(runs))  # the program's width is fixed: pad the last chunk
+    with jax.enable_x64(group.study.x64):
+        own = jax.device_put((group.seeds[lanes], group.floats[lanes]), place)
+        out = jax.device_get(group.programs[place](*own, *shared))
+    return {name: np.asarray(value)[: len(runs)] for name, value in out.items()}
+
+
+def attempt(
+    group: Group, runs: list[int], compute: Callable[[list[int]], Outputs]
+) -> Iterator[Done | Failed]:
+    """A chunk's results: tried twice, then run by run, so that a run that fails costs itself alone."""
+    for some in (runs, runs, *([run] for run in runs if len(runs) > 1)):
+        start = time.perf_counter()
+        try:
+            outputs = compute(some)
+        except Exception as error:
+            last: Exception = error
+            if len(some) == 1 and len(runs) > 1:
+                yield Failed(group, some, error)
+            continue
+        yield Done(group, some, outputs, time.perf_counter() - start)
+        if some is runs:
+            return
+    if len(runs) == 1:
+        yield Failed(group, runs, last)
+
+
+def on_this_device(group: Group) -> Callable[[list[int]], Outputs]:
+    """What computes a chunk of the group on this process's first device.
+
+    **Raises:** `RunError` if the program cannot be compiled.
+    """
+    place = jax.local_devices()[0]
+    start = time.perf_counter()
+    try:
+        with jax.enable_x64(group.study.x64):
+            group.programs[place] = program(group, place)
+            shared = jax.device_put((group.data, group.base), place)
+    except (InputError, RunError):
+        raise
+    except Exception as error:
+        raise RunError(failure(group.study, error, group.settings)) from error
+    group.compile_seconds = time.perf_counter() - start
+    return lambda runs: call(group, place, runs, shared)
+
+
+def _takes(compiled: Any) -> int:
+    """Bytes that a compiled program takes while it runs, beside the inputs that all chunks share."""
+    try:
+        found = compiled.memory_analysis()
+        return int(found.temp_size_in_bytes + 2 * found.output_size_in_bytes)  # once more to fetch them
+    except Exception:
+        return 0
 
 
 def _worthwhile(group: Group) -> bool:
@@ -252,15 +387,16 @@ def _key(group: Group) -> tuple[Any, ...]:
     return group.study.experiment, static, group.names, group.study.x64, structure, str(shapes)
 
 
-def _trace(group: Group, places: list[jax.Device], plan: Plan) -> None:
-    """Trace the experiment once for the group, and cut its runs into chunks."""
+def trace(group: Group) -> Footprint:
+    """Trace the experiment once for the group: what one run touches and returns.
+
+    **Raises:** `RunError` if the experiment fails; `InputError` if it returns what it may not.
+    """
     with jax.enable_x64(group.study.x64):
         closed, _ = _traced(group)
     own = len(jax.tree.leaves(closed.in_avals)) - len(jax.tree.leaves((group.data, group.base)))
-    batched = [i < own for i in range(len(closed.in_avals))]
-    group.size = footprint(closed, batched)
-    group.chunk = chunk_size(len(group.seeds), places, group.size, plan)
-    group.chunks = deque(group.todo[i : i + group.chunk] for i in range(0, len(group.todo), group.chunk))
+    group.size = footprint(closed, [i < own for i in range(len(closed.in_avals))])
+    return group.size
 
 
 def _traced(group: Group) -> tuple[core.ClosedJaxpr, tuple[str, ...]]:
@@ -288,7 +424,7 @@ def _traced(group: Group) -> tuple[core.ClosedJaxpr, tuple[str, ...]]:
     return _traces.get_or(_key(group), make)
 
 
-def _program(group: Group, place: jax.Device) -> Any:
+def program(group: Group, place: jax.Device) -> Any:
     """The compiled program of a group on a device."""
     closed, names = _traced(group)
 
@@ -330,6 +466,13 @@ def check_outputs(study: Study, out: Any) -> dict[str, Any]:
             )
             raise InputError(f"measurement {name!r} bears the name of a {kind}; rename it")
     return out
+
+
+def words(failed: Failed) -> str:
+    """One line: what failed, where in the study's file, with which settings."""
+    if isinstance(failed.error, RunError):
+        return str(failed.error)
+    return failure(failed.group.study, failed.error, failed.group.settings)
 
 
 def failure(study: Study, error: BaseException, settings: str) -> str:

@@ -61,6 +61,22 @@ def code(path: Path) -> str:
     return digest([NUMERICS, *(_normal(p.read_bytes()) for p in sources(path))])
 
 
+def beside(path: Path) -> dict[str, bytes]:
+    """A user's study file and the files beside it that its names resolve to: name below its folder → bytes.
+
+    **Raises:** `InputError` if one lies outside the study's folder.
+    """
+    folder = path.resolve().parent
+    files = [p for p in sources(path) if not p.is_relative_to(PACKAGE)]
+    routes = [up / "__init__.py" for p in files for up in p.parents if folder in up.parents]  # of packages
+    found = {}
+    for file in dict.fromkeys([*files, *(p for p in routes if p.is_file())]):
+        if not file.is_relative_to(folder):
+            raise InputError(f"{path} imports {file}, which lies outside its folder; move it there")
+        found[file.relative_to(folder).as_posix()] = file.read_bytes()
+    return found
+
+
 def raw(path: Path) -> dict[str, str]:
     """A study's files and the hashes of their bytes: if none has changed, neither has the code hash."""
     files = sources(path)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend import core
+
+from armillary.lab.errors import InputError
 
 CACHE_BYTES = 1 << 20
 """What the arrays that one operation touches, over all runs of a chunk, should stay within: an L2 cache."""
@@ -23,6 +26,51 @@ class Plan:
 
     devices: int | None = None
     chunk: int | None = None
+    memory: int | None = None
+    """Bytes that this process may take; with Ray, each worker."""
+    ray: str | None = None
+    """`local`, or the address of a Ray cluster."""
+    in_flight: int | None = None
+    """With Ray: how many chunks may be under way at once."""
+
+
+def parse_bytes(text: str) -> int:
+    """The bytes that `2GB`, `1.5 GiB` or `800m` stand for.
+
+    **Raises:** `InputError` if it is no amount of memory.
+    """
+    found = re.fullmatch(
+        r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(i?)b?", text.strip(), re.ASCII | re.IGNORECASE
+    )
+    if found is None or (found[3] and not found[2]):
+        raise InputError(f"{text!r}: expected an amount of memory, as in 800MB, 2GB or 1.5GiB")
+    size = int(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))
+    if size < 1:
+        raise InputError(f"{text!r}: expected more than nothing")
+    return size
+
+
+def in_words(size: float) -> str:
+    """Bytes as a person says them."""
+    units = ["bytes", "kB", "MB", "GB", "TB"]
+    while abs(size) >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.3g} {units[0]}"
+
+
+def resident() -> int:
+    """Bytes of memory that this process has now."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def physical() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def devices(plan: Plan | None = None) -> list[jax.Device]:
@@ -31,7 +79,7 @@ def devices(plan: Plan | None = None) -> list[jax.Device]:
     The number of CPU devices is left alone if the user set it or if JAX has started.
     """
     if (
-        not _started()
+        not started()
         and jax.config.values["jax_num_cpu_devices"] < 0
         and "device_count" not in os.environ.get("XLA_FLAGS", "")
     ):
@@ -40,7 +88,8 @@ def devices(plan: Plan | None = None) -> list[jax.Device]:
     return found[: plan.devices] if plan and plan.devices else found
 
 
-def _started() -> bool:
+def started() -> bool:
+    """Whether JAX has taken its devices already."""
     from jax._src import xla_bridge  # no public way to ask
 
     return xla_bridge.backends_are_initialized()
@@ -53,7 +102,7 @@ class Footprint:
     working: int
     """By the largest operation among those repeated most: what has to be in cache at once."""
     peak: int
-    """By its largest operation of all."""
+    """By all that it holds at once, at its worst moment."""
     outputs: int
     """By what it returns."""
     loops: bool
@@ -63,37 +112,50 @@ class Footprint:
 def footprint(closed: core.ClosedJaxpr, batched: Iterable[bool]) -> Footprint:
     """The footprint of one run; `batched` says which inputs are the run's own, not shared by all."""
     sizes: list[tuple[int, int]] = []
-    loops = _walk(closed.jaxpr, list(batched), 1, sizes)
+    loops, held = _walk(closed.jaxpr, list(batched), 1, sizes)
     most = max((times for times, _ in sizes), default=1)
     return Footprint(
         working=max((size for times, size in sizes if 10 * times >= most), default=0),
-        peak=max((size for _, size in sizes), default=0),
+        peak=held,
         outputs=sum(_bytes(v) for v in closed.jaxpr.outvars),
         loops=loops,
     )
 
 
-def _walk(jaxpr: Any, batched: list[bool], times: int, sizes: list[tuple[int, int]]) -> bool:
-    """Note how often each operation runs and the bytes it touches; says whether a loop's length varies."""
+def _walk(jaxpr: Any, batched: list[bool], times: int, sizes: list[tuple[int, int]]) -> tuple[bool, int]:
+    """Note how often each operation runs and the bytes it touches.
+
+    Says whether a loop's length varies, and how many bytes are held at once, from first to last use.
+    """
     own = {v for v, b in zip(jaxpr.invars, batched) if b}
+    last = {v: i for i, eqn in enumerate(jaxpr.eqns) for v in eqn.invars if not isinstance(v, core.Literal)}
+    last |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if not isinstance(v, core.Literal)}
+    held = most = sum(map(_bytes, own))
     loops = False
-    for eqn in jaxpr.eqns:
+    for i, eqn in enumerate(jaxpr.eqns):
         mine = [not isinstance(v, core.Literal) and v in own for v in eqn.invars]
-        if any(mine):
-            own.update(eqn.outvars)
         inner = [p for value in eqn.params.values() for p in _jaxprs(value)]
         scan = eqn.primitive.name == "scan"
+        within = 0
         for sub in inner:
             flags = mine if len(mine) == len(sub.invars) else [any(mine)] * len(sub.invars)
             if scan:  # what a loop carries becomes the run's own with the first step
-                first, last = eqn.params["num_consts"], eqn.params["num_consts"] + eqn.params["num_carry"]
-                flags = [*mine[:first], *[any(mine)] * (last - first), *mine[last:]]
-            loops = _walk(sub, flags, times * eqn.params["length"] if scan else times, sizes) or loops
+                first, stop = eqn.params["num_consts"], eqn.params["num_consts"] + eqn.params["num_carry"]
+                flags = [*mine[:first], *[any(mine)] * (stop - first), *mine[stop:]]
+            varies, more = _walk(sub, flags, times * eqn.params["length"] if scan else times, sizes)
+            loops = loops or varies
+            within = max(within, more - sum(_bytes(v) for v, f in zip(sub.invars, flags) if f))
         loops = loops or (eqn.primitive.name == "while" and any(mine))
-        if not inner and any(mine):
-            touched = [v for v, m in zip(eqn.invars, mine) if m]
+        if not any(mine):
+            continue
+        own.update(eqn.outvars)
+        held += sum(map(_bytes, eqn.outvars))
+        most = max(most, held + within)
+        touched = [v for v, m in zip(eqn.invars, mine) if m]
+        held -= sum(_bytes(v) for v in {*touched, *eqn.outvars} if last.get(v, i) <= i)
+        if not inner:
             sizes.append((times, sum(map(_bytes, [*touched, *eqn.outvars]))))
-    return loops
+    return loops, most
 
 
 def _jaxprs(value: Any) -> list[Any]:
@@ -112,22 +174,31 @@ def _bytes(var: Any) -> int:
     return math.prod(getattr(aval, "shape", ())) * (size.itemsize if isinstance(size, np.dtype) else 8)
 
 
-def chunk_size(runs: int, places: list[jax.Device], size: Footprint, plan: Plan | None = None) -> int:
+def room(place: jax.Device, plan: Plan) -> int:
+    """Bytes that chunks may take: on a CPU those of all devices together, on an accelerator its own.
+
+    **Raises:** `InputError` if the process has more already than it may take.
+    """
+    if place.platform != "cpu":
+        return ((place.memory_stats() or {}).get("bytes_limit", 8 << 30)) // 2
+    now = resident()
+    if plan.memory and plan.memory <= now:
+        raise InputError(f"--memory {in_words(plan.memory)}: armillary itself takes {in_words(now)} already")
+    return (plan.memory or 3 * physical() // 4) - now
+
+
+def chunk_size(runs: int, places: int, platform: str, size: Footprint, memory: int, plan: Plan) -> int:
     """How many runs one call of a program maps over.
 
     On a CPU bounded by the cache, on an accelerator by its memory; then evened out, so that the last round
-    over the devices is not nearly empty.
+    over the places is not nearly empty.
     """
-    if plan and plan.chunk:
+    if plan.chunk:
         return plan.chunk
-    if places[0].platform == "cpu":
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (4 * len(places))
+    cap = runs
+    if platform == "cpu":
         cap = min(MAX_LANES, CACHE_BYTES // max(size.working, 1))
         cap = 1 if size.loops or cap < MIN_LANES else cap
-    else:
-        stats = places[0].memory_stats() or {}
-        memory = stats.get("bytes_limit", 8 << 30) // 2
-        cap = runs
-    cap = max(1, min(cap, memory // max(1, size.outputs + 4 * size.peak)))
-    rounds = math.ceil(runs / (cap * len(places)))
-    return max(1, min(cap, math.ceil(runs / (rounds * len(places)))))
+    cap = max(1, min(cap, memory // max(1, size.outputs + size.peak)))
+    rounds = math.ceil(runs / (cap * places))
+    return max(1, min(cap, math.ceil(runs / (rounds * places))))

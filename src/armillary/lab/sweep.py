@@ -1,9 +1,11 @@
 """Experiment × settings × seeds → labelled data: planned in groups, computed once, kept in the store."""
 
+import inspect
 import json
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +17,12 @@ from armillary.lab import backend, fingerprint, host, inputs, settings
 from armillary.lab.backend import Done, Failed, Group, Notify
 from armillary.lab.catalogue import Entry
 from armillary.lab.errors import InputError, RunError
-from armillary.lab.plan import Plan, devices
+from armillary.lab.plan import Plan, devices, in_words
 from armillary.lab.settings import Settings
 from armillary.lab.store import Store, home, rows
 from armillary.lab.study import Study
+
+MAX_SEEDS = 1_000_000
 
 
 class Interrupted(KeyboardInterrupt):
@@ -42,6 +46,8 @@ class Swept:
     """Spent computing, over all devices."""
     computed: int
     reused: int
+    memory: int
+    """Bytes that this process was expected to reach at most, before the first chunk ran; 0 if that is not known."""
     plan: list[str] = field(default_factory=list)
     """In words: devices, groups, chunks, programs."""
 
@@ -53,10 +59,10 @@ def silent(event: str, **_: Any) -> None:
 def seed_numbers(study: Study, count: int | None = None, first: int = 0) -> list[int]:
     """The seeds of a run: `count` of them from `first` on, without those on which a pilot was seen."""
     count = study.seeds if count is None else count
-    if count < 1:
-        raise InputError(f"seeds={count}: expected 1 or more")
+    if not 1 <= count <= MAX_SEEDS:
+        raise InputError(f"seeds={count}: expected 1 or more, and at most {MAX_SEEDS}")
     if not 0 <= first < 2**31:
-        raise InputError(f"first seed {first}: expected 0 or more")
+        raise InputError(f"first seed {first}: expected 0 or more, and less than {2**31}")
     found: list[int] = []
     seed = first
     while len(found) < count:
@@ -104,17 +110,18 @@ def sweep(
     store = store or Store()
     store.check()
     study, code = entry.study, code_of(entry)
-    _use_compile_cache()
-    groups, places = _plan(study, code, arms, seeds)
+    use_compile_cache()
+    groups, places, failed = _plan(study, code, arms, seeds)
     hashes = {id(g): _run_hashes(g, code, key) for key, g in groups.items()}
     total = sum(len(g.seeds) for g in groups.values())
     results = {id(g): _Results(len(g.seeds)) for g in groups.values()}
     if not fresh:
         _reuse(entry, code, store, groups.values(), hashes, results)
     work = [g for g in groups.values() if g.todo]
-    reused = total - sum(len(g.todo) for g in work)
+    reused = total - sum(len(g.todo) for g in work) - sum(len(f.runs) for f in failed)
     notify("start", total=total, reused=reused, slug=entry.slug)
-    run_seconds, done, failed = 0.0, reused, []
+    run_seconds, done = 0.0, reused
+    where = _where(study, plan)
 
     def keep(result: Done) -> None:
         group, ids = result.group, hashes[id(result.group)]
@@ -127,30 +134,34 @@ def sweep(
             settings=[group.static | dict(zip(group.names, group.floats[r].tolist())) for r in result.runs],
             outputs=result.outputs,
             seconds=result.seconds,
-            plan=f"{_where(study)} chunk {group.chunk}",
+            plan=f"{where} chunk {group.chunk}",
         )
         store.append(entry.slug, code, frame)
 
     finished: queue.Queue[Any] = queue.Queue()
     try:
-        for result in _execute(entry, code, work, plan, notify, finished) if work else ():
-            if isinstance(result, Failed):
-                failed.append(result)
-                continue
-            keep(result)
-            run_seconds += result.seconds
-            done += len(result.runs)
-            notify("chunk", done=done, total=total)
+        with closing(_execute(entry, code, work, plan, notify, finished)) as ended:
+            for result in ended:
+                if isinstance(result, Failed):
+                    failed.append(result)
+                    continue
+                keep(result)
+                run_seconds += result.seconds
+                done += len(result.runs)
+                notify("chunk", done=done, total=total)
     except KeyboardInterrupt:
         for result in list(finished.queue):
             if isinstance(result, Done):
                 keep(result)
                 done += len(result.runs)
         raise Interrupted(done, total) from None
+    except InputError as error:
+        raise InputError(f"{error} ({done} of {total} runs are kept)" if done else str(error)) from None
     finally:
         notify("end")
+        store.settle(entry.slug, code)
     if failed:
-        raise RunError(_failures(study, failed, total))
+        raise RunError(_failures(failed, total))
     measured = {name for r in results.values() for name in r.arrays}
     if unknown := sorted(set(study.dims) - measured):
         raise InputError(f"dims: no measurement {unknown[0]!r}; there are {', '.join(sorted(measured))}")
@@ -162,20 +173,46 @@ def sweep(
         run_seconds=run_seconds,
         computed=total - reused,
         reused=reused,
-        plan=_explain(study, list(groups.values())),
+        memory=max((g.expected for g in work), default=0),
+        plan=_explain(where, plan, list(groups.values())),
     )
 
 
 def _execute(
     entry: Entry, code: str, work: list[Group], plan: Plan, notify: Notify, finished: "queue.Queue[Any]"
-) -> Any:
+) -> Generator[Done | Failed]:
+    if not work:
+        return
+    if plan.ray is not None:
+        from armillary.lab import cluster
+
+        yield from cluster.execute(work, _file(entry, "ray"), code, plan, notify, finished)
+        return
+    if plan.in_flight is not None:
+        raise InputError("--max-in-flight is for --ray; here a device computes one chunk at a time")
     if not entry.study.host:
-        return backend.execute(work, devices(plan), plan, notify, finished)
+        yield from backend.execute(work, devices(plan), plan, notify, finished)
+        return
+    if plan.memory is not None:
+        raise InputError(
+            "--memory: what a host study's worker processes take is not known; --devices limits their number"
+        )
+    file = _file(entry, "a host study")
+    yield from host.execute(work, entry.slug if entry.row else str(file.path), code, plan, notify, finished)
+
+
+def _file(entry: Entry, who: str) -> Entry:
+    """The entry, if a worker process that opens its file finds this study there."""
     if entry.path is None:
         raise InputError(
-            "a host study runs in worker processes, which need its file; save it and give its path"
+            f"{who} runs in worker processes, which need the study's file; save it and give its path"
         )
-    return host.execute(work, entry.slug if entry.row else str(entry.path), code, plan, notify, finished)
+    module = inspect.getmodule(entry.study.experiment)
+    if entry.row is None and getattr(module, "study", None) is not entry.study:
+        raise InputError(
+            f"{who} runs in worker processes, which take `study` from {entry.path}; that is another study"
+        )
+    return entry
 
 
 class _Results:
@@ -198,11 +235,15 @@ Place = tuple[int, int]
 
 def _plan(
     study: Study, code: str, arms: dict[str, Settings], seeds: Sequence[int]
-) -> tuple[dict[str, Group], dict[str, list[Place]]]:
-    """The groups of runs, and each arm's points in them. Arms with equal points share their runs."""
+) -> tuple[dict[str, Group], dict[str, list[Place]], list[Failed]]:
+    """The groups of runs, each arm's points in them, and the runs whose data or base model failed.
+
+    Arms with equal points share their runs.
+    """
     members: dict[str, dict[tuple[float, ...], int]] = {}
     groups: dict[str, Group] = {}
     where: dict[str, list[tuple[str, int]]] = {}
+    broken: dict[str, RunError] = {}
     for arm, chosen in arms.items():
         where[arm] = []
         for point in settings.points(chosen)[1]:
@@ -210,11 +251,14 @@ def _plan(
             given = [inputs.named(f, point) for f in (study.data, study.base)]
             key = json.dumps([static, sorted(traced), given], sort_keys=True, default=repr)
             if key not in groups:
-                data, data_hash = inputs.load(study, point)
-                base, base_hash = inputs.base(study, point, data, code, data_hash)
                 empty = np.empty(0)
-                groups[key] = Group(study, static, tuple(sorted(traced)), empty, empty, [], data, base)
-                groups[key].label = f"{data_hash}{base_hash}"
+                group = groups[key] = Group(study, static, tuple(sorted(traced)), empty, empty, [])
+                try:
+                    group.data, data_hash = inputs.load(study, point)
+                    group.base, base_hash = inputs.base(study, point, group.data, code, data_hash)
+                    group.label = f"{data_hash}{base_hash}"
+                except RunError as error:
+                    broken[key] = error
             values = tuple(traced[name] for name in groups[key].names)
             index = members.setdefault(key, {}).setdefault(values, len(members[key]))
             where[arm].append((key, index))
@@ -223,8 +267,9 @@ def _plan(
         floats = np.array(list(members[key]), np.float64).reshape(len(members[key]), len(group.names))
         group.seeds = np.tile(np.asarray(seeds, np.uint32), len(floats))
         group.floats = np.repeat(floats, count, axis=0)
-        group.todo = list(range(len(group.seeds)))
-    return groups, {arm: [(id(groups[k]), i * count) for k, i in found] for arm, found in where.items()}
+        group.todo = [] if key in broken else list(range(len(group.seeds)))
+    failed = [Failed(groups[k], list(range(len(groups[k].seeds))), error) for k, error in broken.items()]
+    return groups, {a: [(id(groups[k]), i * count) for k, i in at] for a, at in where.items()}, failed
 
 
 def _run_hashes(group: Group, code: str, key: str) -> list[str]:
@@ -239,18 +284,63 @@ def _reuse(
     entry: Entry,
     code: str,
     store: Store,
-    groups: Any,
+    groups: Iterable[Group],
     hashes: dict[int, list[str]],
     results: dict[int, _Results],
 ) -> None:
-    wanted = {h for found in hashes.values() for h in found}
-    stored = store.load(entry.slug, code, wanted)
-    for group in groups:
-        ids = hashes[id(group)]
-        for run in group.todo:
-            if ids[run] in stored:
-                results[id(group)].put([run], {k: v[None] for k, v in stored[ids[run]].items()})
-        group.todo = [run for run in group.todo if ids[run] not in stored]
+    """Take from the store what it has, and leave the rest to do."""
+    of = {h: (group, run) for group in groups for run, h in enumerate(hashes[id(group)]) if group.todo}
+    found: dict[int, set[int]] = {}
+    for block in store.blocks(entry.slug, code, of):
+        at: dict[int, tuple[Group, list[int], list[int]]] = {}
+        for row, name in enumerate(block.table["run"].to_list()):
+            group, run = of[name]
+            _, runs, rows_ = at.setdefault(id(group), (group, [], []))
+            runs.append(run)
+            rows_.append(row)
+        for key, (_, runs, rows_) in at.items():
+            results[key].put(runs, {name: values[rows_] for name, values in block.arrays.items()})
+            found.setdefault(key, set()).update(runs)
+    for group in {id(g): g for g, _ in of.values()}.values():
+        group.todo = [run for run in group.todo if run not in found.get(id(group), ())]
+
+
+def stored(study: Study, slug: str, code: str, store: Store) -> xr.Dataset | None:
+    """What a store has of a study's code: one row a run, in the order of computing; None if that is nothing."""
+    blocks = store.blocks(slug, code)
+    if not blocks:
+        return None
+    variables = {}
+    for name in dict.fromkeys(name for block in blocks for name in block.arrays):
+        known = next(b.arrays[name] for b in blocks if name in b.arrays)
+        absent = np.full((1,) * known.ndim, np.nan, np.result_type(known.dtype, np.float32))
+        parts = [
+            b.arrays[name] if name in b.arrays else np.repeat(absent, len(b.table), axis=0) for b in blocks
+        ]
+        own = list(study.dims.get(name, [f"{name}_{i}" for i in range(known.ndim - 1)]))
+        variables[name] = (["run", *own], _join(parts))
+    coords = {
+        name: ("run", _coordinate([v for b in blocks for v in b.table[name].to_list()]))
+        for name in ("run", "seed", *study.defaults)
+    }
+    return xr.Dataset(variables, coords, {"study": slug})
+
+
+def _join(parts: list[np.ndarray]) -> np.ndarray:
+    """Arrays one after the other, shorter ones filled up with NaN."""
+    if len({p.shape[1:] for p in parts}) == 1:
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    own = np.max([p.shape[1:] for p in parts], axis=0)
+    return np.concatenate([_fill(p, (len(p), *own)) for p in parts])
+
+
+def _coordinate(values: list[Any]) -> Any:
+    """One coordinate value a run; a setting of several numbers stays one value, a tuple."""
+    if not any(isinstance(v, list) for v in values):
+        return values
+    column = np.empty(len(values), object)
+    column[:] = [tuple(v) for v in values]
+    return column
 
 
 def _dataset(
@@ -287,45 +377,46 @@ def _pad(parts: list[np.ndarray]) -> list[np.ndarray]:
     if len({p.shape for p in parts}) == 1:
         return parts
     shape = np.max([p.shape for p in parts], axis=0)
-    out = []
-    for part in parts:
-        full = np.full(shape, np.nan, np.result_type(part.dtype, np.float32))
-        full[tuple(slice(n) for n in part.shape)] = part
-        out.append(full)
-    return out
+    return [_fill(part, shape) for part in parts]
 
 
-def _where(study: Study) -> str:
+def _fill(part: np.ndarray, shape: Any) -> np.ndarray:
+    full = np.full(shape, np.nan, np.result_type(part.dtype, np.float32))
+    full[tuple(slice(n) for n in part.shape)] = part
+    return full
+
+
+def _where(study: Study, plan: Plan) -> str:
+    if plan.ray is not None:
+        return "ray"
     if study.host:
         return "worker processes"
     found = jax.local_devices()
     return f"{len(found)} {found[0].platform}"
 
 
-def _explain(study: Study, groups: list[Group]) -> list[str]:
-    lines = [f"{_where(study)}, {len(groups)} group(s) of runs"]
+def _explain(where: str, plan: Plan, groups: list[Group]) -> list[str]:
+    lines = [f"{where}, {len(groups)} group(s) of runs"]
+    if expected := max((g.expected for g in groups), default=0):
+        cap = f", of at most {in_words(plan.memory)}" if plan.memory else ""
+        lines.append(f"about {in_words(expected)} of memory expected{cap}")
     for group in groups:
         size = f", {group.size.working / 1024:.0f} KiB touched by a run's operations" if group.size else ""
-        programs = f", {len(group.programs)} program(s) in chunks of {group.chunk}" if group.chunk else ""
+        programs = f", {len(group.programs)} program(s)" if group.programs else ""
+        chunk = f" in chunks of {group.chunk}" if group.chunk else ""
         lines.append(
-            f"  {len(group.seeds)} runs, {len(group.todo)} to compute{programs}{size}"
+            f"  {len(group.seeds)} runs, {len(group.todo)} to compute{programs}{chunk}{size}"
             f", compiled in {group.compile_seconds:.1f} s ({group.settings or 'no static settings'})"
         )
     return lines
 
 
-def _failures(study: Study, failed: list[Failed], total: int) -> str:
-    first = failed[0]
-    words = (
-        str(first.error)
-        if isinstance(first.error, RunError)
-        else backend.failure(study, first.error, first.group.settings)
-    )
+def _failures(failed: list[Failed], total: int) -> str:
     lost = sum(len(f.runs) for f in failed)
-    return f"{lost} of {total} runs failed, the others are kept; first: {words}"
+    return f"{lost} of {total} runs failed, the others are kept; first: {backend.words(failed[0])}"
 
 
-def _use_compile_cache() -> None:
+def use_compile_cache() -> None:
     """Keep compiled programs on disk, unless the user has said where or whether."""
     if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(home() / "programs"))

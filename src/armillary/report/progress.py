@@ -21,6 +21,7 @@ class Progress:
         self.total = self.done = self.reused = 0
         self.slug = ""
         self.compiling: list[str] = []
+        self.nodes = self.out = 0
         self.start = time.monotonic()
         self.ended = threading.Event()
 
@@ -46,6 +47,10 @@ class Progress:
                 self.compiling.remove(info["group"].settings)
             elif event == "chunk":
                 self.done = info["done"]
+            elif event == "nodes":
+                self.nodes, self.out = info["nodes"], info["out"]
+            elif event == "note":
+                self._note(info["words"])
             elif event == "end":
                 self._stop()
                 return
@@ -58,7 +63,19 @@ class Progress:
             parts.append(f"{self.reused} from the store")
         if self.compiling:
             parts.append(f"compiling {self.compiling[0]}".strip()[:60])
+        if self.nodes:
+            parts.append(f"{self.out} chunks out on {self.nodes} node{'s' if self.nodes > 1 else ''}")
         return ", ".join(parts)
+
+    def _note(self, words: str) -> None:
+        """A line that stays: something went wrong and was mended."""
+        line = f"{self.slug}: {words}"
+        if self.bar is not None:
+            from rich.text import Text
+
+            self.bar.console.print(Text(line))
+        elif self.live or self.plain:
+            print(line, file=sys.stderr, flush=True)
 
     def _lines(self, ended: threading.Event) -> None:
         while not ended.wait(self.LINE_SECONDS):
