@@ -60,6 +60,12 @@ def test_a_diverged_claim_is_null_in_json_and_no_pass(armillary, descent):
     assert found["checks"][0]["low"] is None
 
 
+def test_run_refuses_settings_that_its_checks_cannot_do_without(armillary):
+    code, out, err = armillary("run", "transformer-instability-proxy", "--set", "rate=0.1")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "computed along rate = 0.01, 0.03, 0.1, 0.3" in err
+
+
 def test_sweep_writes_table_figure_and_parquet(armillary, descent, tmp_path):
     code, out, _ = armillary(
         "sweep", descent, "--over", "rate=log:1e-2:1:4", "--over", "steps=5,10", "--seeds", 3

@@ -51,14 +51,17 @@ def run(
 
     **Returns:** a `Result` with `.verdict`, `.checks`, `.data[arm]` (an `xarray.Dataset`), `.figure()`.
 
-    **Raises:** `InputError` for what cannot be; `RunError` if the experiment fails.
+    **Raises:** `InputError` for what cannot be, settings at which a check cannot be computed among it; `RunError`
+    if the experiment fails.
     """
     from armillary.lab import sweep as lab
     from armillary.lab import verdict
+    from armillary.lab.rehearse import rehearse
     from armillary.result import Result
 
     entry = _catalogue.find(target)
     arms = _settings.arms(entry.study, scale, settings)
+    rehearse(entry, scale, settings)
     stages: tuple[int, ...] = verdict.STAGES if until_decided else (_seeds(entry, scale, seeds),)
     level = 1 - (1 - verdict.LEVEL) / len(stages)
     with _progress(notify) as tell:

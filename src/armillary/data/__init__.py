@@ -1,6 +1,12 @@
 """Tasks and data sets; each names its source and licence."""
 
 from armillary.data.digits import Split, corrupt_labels, digits, split
+from armillary.data.hierarchical import (
+    HierarchicalPolynomial,
+    hermite,
+    hierarchical_polynomial,
+    optimal_kernel,
+)
 from armillary.data.mnist import mnist
 from armillary.data.regression import Prompts, linear_regression_prompts
 from armillary.data.tables import table
@@ -8,13 +14,17 @@ from armillary.data.text import SYMBOLS, library_text
 
 __all__ = [
     "SYMBOLS",
+    "HierarchicalPolynomial",
     "Prompts",
     "Split",
     "corrupt_labels",
     "digits",
+    "hermite",
+    "hierarchical_polynomial",
     "library_text",
     "linear_regression_prompts",
     "mnist",
+    "optimal_kernel",
     "split",
     "table",
 ]

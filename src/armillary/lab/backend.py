@@ -25,6 +25,7 @@ from jax.sharding import SingleDeviceSharding
 from armillary.lab.errors import InputError, RunError
 from armillary.lab.plan import Footprint, Plan, chunk_size, footprint, in_words, physical, resident, room
 from armillary.lab.study import COLUMNS, Study
+from armillary.lab.threads import one_thread_each
 
 Outputs = dict[str, np.ndarray]
 Notify = Callable[..., None]
@@ -112,12 +113,13 @@ def execute(
     threads = [
         threading.Thread(target=crew.work, args=(p,), daemon=True, name=f"armillary {p}") for p in places
     ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield from collect(len(threads), finished)
-    finally:
-        crew.stop = True
+    with one_thread_each(places):
+        for thread in threads:
+            thread.start()
+        try:
+            yield from collect(len(threads), finished)
+        finally:
+            crew.stop = True
 
 
 def collect(workers: int, finished: "queue.Queue[Any]") -> Iterator[Any]:
@@ -422,6 +424,13 @@ def _traced(group: Group) -> tuple[core.ClosedJaxpr, tuple[str, ...]]:
         return closed, tuple(sorted(shapes))
 
     return _traces.get_or(_key(group), make)
+
+
+def shapes(group: Group) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of one run's measurements."""
+    with jax.enable_x64(group.study.x64):
+        closed, names = _traced(group)
+    return {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in zip(names, closed.out_avals)}
 
 
 def program(group: Group, place: jax.Device) -> Any:

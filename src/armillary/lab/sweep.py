@@ -178,6 +178,21 @@ def sweep(
     )
 
 
+def imagined(entry: Entry, arms: dict[str, Settings], seeds: Sequence[int] = (0, 1)) -> dict[str, xr.Dataset]:
+    """Each arm's data set as a sweep would give it, with random numbers for the measurements; nothing is run."""
+    groups, places, *_ = _plan(entry.study, code_of(entry), arms, seeds)
+    random = np.random.default_rng(0)
+    results = {id(g): _Results(len(g.seeds)) for g in groups.values()}
+    for group in groups.values():
+        runs = range(len(group.seeds))
+        outputs = {
+            name: random.uniform(0.1, 1, (len(runs), *shape.shape)).astype(shape.dtype)
+            for name, shape in backend.shapes(group).items()
+        }
+        results[id(group)].put(runs, outputs)
+    return {name: _dataset(entry.study, arm, seeds, places[name], results) for name, arm in arms.items()}
+
+
 def _execute(
     entry: Entry, code: str, work: list[Group], plan: Plan, notify: Notify, finished: "queue.Queue[Any]"
 ) -> Generator[Done | Failed]:

@@ -45,6 +45,7 @@ from armillary.measure.path_curvature import (
     path_curvature,
 )
 from armillary.measure.per_example import gradient_matrix, per_example_gradients
+from armillary.measure.recovery import feature_recovery
 from armillary.measure.separability import Separability, separability
 from armillary.measure.snapshots import snapshot_rank
 from armillary.measure.spectrum import (
@@ -85,6 +86,7 @@ __all__ = [
     "effective_step",
     "exact_spectrum",
     "example_overlap",
+    "feature_recovery",
     "flatten",
     "frobenius_norm",
     "gauss_newton_matrix",

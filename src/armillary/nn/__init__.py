@@ -5,6 +5,7 @@ from armillary.nn.diagonal import DiagonalLinear
 from armillary.nn.hidden_units import norm_order, truncate_hidden
 from armillary.nn.linear_attention import LinearAttention, linear_attention, prompt_moments
 from armillary.nn.mlp import MLP
+from armillary.nn.three_layer import ThreeLayer
 from armillary.nn.transformer import HOOKS, Transformer, layer_norm
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "MLP",
     "DiagonalLinear",
     "LinearAttention",
+    "ThreeLayer",
     "Transformer",
     "affine_biases",
     "affine_sizes",

@@ -2,6 +2,8 @@
 
 from armillary.train.boosting import Boosted, boosted_part, line_search_newton, sgd_boost
 from armillary.train.fit import Fit, fit
+from armillary.train.kernel_ridge import kernel_ridge
+from armillary.train.layerwise import layerwise_three_layer
 from armillary.train.parametrization import (
     ABC,
     MUP,
@@ -47,7 +49,9 @@ __all__ = [
     "classify_abc",
     "fit",
     "iterates",
+    "kernel_ridge",
     "layer_scales",
+    "layerwise_three_layer",
     "line_search_newton",
     "logistic_gd",
     "logistic_weights",
