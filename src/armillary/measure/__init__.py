@@ -18,6 +18,7 @@ from armillary.measure.coordinates import (
     relative_change,
     root_mean_square,
 )
+from armillary.measure.crossing import first_crossing
 from armillary.measure.curvature import (
     dense,
     flatten,
@@ -28,6 +29,7 @@ from armillary.measure.curvature import (
     hessian_operator,
     hessian_vector_product,
 )
+from armillary.measure.deep_linear import growing_start, mode_curve, mode_strengths
 from armillary.measure.hessian_sizes import HessianSizes, hessian_sizes
 from armillary.measure.lanczos import Lanczos, Ritz, lanczos, largest_eigenvalues, ritz, tridiagonal
 from armillary.measure.linear_attention import (
@@ -87,6 +89,7 @@ __all__ = [
     "exact_spectrum",
     "example_overlap",
     "feature_recovery",
+    "first_crossing",
     "flatten",
     "frobenius_norm",
     "gauss_newton_matrix",
@@ -95,6 +98,7 @@ __all__ = [
     "gradient_matrix",
     "green_barrier",
     "green_function",
+    "growing_start",
     "hessian_matrix",
     "hessian_operator",
     "hessian_sizes",
@@ -114,6 +118,8 @@ __all__ = [
     "m_coherence",
     "m_coherence_two_batches",
     "mean_square_stability",
+    "mode_curve",
+    "mode_strengths",
     "one_step_optimum",
     "path_barrier",
     "path_curvature",

@@ -1,6 +1,7 @@
 """Layers and models: Equinox modules and pure functions."""
 
 from armillary.nn.affine import affine_biases, affine_sizes, affine_weights, preactivations
+from armillary.nn.deep_linear import end_to_end, orthogonal
 from armillary.nn.diagonal import DiagonalLinear
 from armillary.nn.hidden_units import norm_order, truncate_hidden
 from armillary.nn.linear_attention import LinearAttention, linear_attention, prompt_moments
@@ -18,9 +19,11 @@ __all__ = [
     "affine_biases",
     "affine_sizes",
     "affine_weights",
+    "end_to_end",
     "layer_norm",
     "linear_attention",
     "norm_order",
+    "orthogonal",
     "preactivations",
     "prompt_moments",
     "truncate_hidden",
