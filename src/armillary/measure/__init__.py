@@ -33,6 +33,7 @@ from armillary.measure.lanczos import Lanczos, Ritz, lanczos, largest_eigenvalue
 from armillary.measure.linear_attention import (
     EffectiveStep,
     effective_step,
+    linear_attention_layer_risk,
     linear_attention_optimum,
     linear_attention_risk,
     one_step_optimum,
@@ -106,6 +107,7 @@ __all__ = [
     "largest_logit",
     "line_losses",
     "line_point",
+    "linear_attention_layer_risk",
     "linear_attention_optimum",
     "linear_attention_risk",
     "log_z_drift",
