@@ -29,6 +29,8 @@ def test_a_failing_run_is_named_and_the_others_are_kept():
 
 
 def test_a_worker_that_dies_takes_one_run_with_it():
-    with pytest.raises(RunError, match=r"2 of 10 runs failed.*worker process \d+ ended with exit code 3 at seed 2"):
+    with pytest.raises(
+        RunError, match=r"2 of 10 runs failed.*worker process \d+ ended with exit code 3 at seed 2"
+    ):
         armillary.run(STUDY, seeds=5, fail=1002)
     assert len(Store().table()) == 8

@@ -22,7 +22,9 @@ def forward(model, tokens, qk_norm):
     """One sequence, position by position and head by head."""
     get = lambda a: np.asarray(a, np.float64)
     gains = [(1.0, 1.0)] * 3 if model.blocks.gains is None else list(zip(*map(get, model.blocks.gains)))
-    x = [get(model.embedding)[t] + get(model.positions)[i] for i, t in enumerate(tokens)]
+    # a symbol is a row of the embedding, a vector its product with it
+    embed = lambda t: get(model.embedding)[t] if np.ndim(t) == 0 else t @ get(model.embedding)
+    x = [embed(t) + get(model.positions)[i] for i, t in enumerate(tokens)]
     width = model.blocks.query.shape[-1]
     largest = []
     for layer in range(3):
@@ -63,6 +65,30 @@ def test_logits_are_those_of_the_formula(qk_norm, learned):
     logits = model(TOKENS, qk_norm=qk_norm)
     for row, tokens in enumerate(np.asarray(TOKENS)):
         np.testing.assert_allclose(logits[row], forward(model, tokens, qk_norm)[0], atol=2e-4)
+
+
+def make_continuous():
+    return Transformer(jax.random.key(0), features=(3, 2), context=6, layers=3, width=8, heads=2)
+
+
+def test_it_reads_and_predicts_vectors():
+    model = make_continuous()
+    vectors = jax.random.normal(jax.random.key(1), (2, 5, 3))
+    found, kept = model(vectors, hooks=("residual",))
+    assert found.shape == (2, 5, 2)
+    for row, tokens in enumerate(np.asarray(vectors, np.float64)):
+        np.testing.assert_allclose(found[row], forward(model, tokens, 0.0)[0], atol=2e-4)
+    np.testing.assert_allclose(
+        kept["residual"][0], vectors @ model.embedding + model.positions[:5], atol=1e-5
+    )
+    changed = model(vectors.at[:, 3].set(0.0))
+    np.testing.assert_array_equal(found[:, :3], changed[:, :3])
+    assert not np.allclose(found[:, 3:], changed[:, 3:])
+
+
+def test_a_symbol_is_a_unit_vector():
+    model = make()
+    np.testing.assert_allclose(model(jax.nn.one_hot(TOKENS, 7)), model(TOKENS), atol=1e-5)
 
 
 def test_a_traced_switch_is_the_same_model():
@@ -119,6 +145,8 @@ def test_initial_variances_are_one_over_the_inputs():
     np.testing.assert_allclose(np.var(blocks.down), 1 / 256, rtol=0.1)
     for w in (model.embedding, model.positions):
         np.testing.assert_allclose(np.var(w), 1, rtol=0.1)
+    vectors = Transformer(jax.random.key(2), features=(96, 1), context=64, width=64)
+    np.testing.assert_allclose(np.var(vectors.embedding), 1 / 96, rtol=0.1)
 
 
 def test_a_hook_may_reduce_and_keeps_nothing_else():
@@ -141,3 +169,6 @@ def test_wrong_names_and_sizes():
         make()(TOKENS, hooks=("resid",))
     with pytest.raises(ValueError, match="heads=3 must divide width=8"):
         Transformer(jax.random.key(0), vocabulary=7, context=6, width=8, heads=3)
+    for options in ({}, {"vocabulary": 7, "features": (3, 1)}):
+        with pytest.raises(ValueError, match="give the one that says what a token is"):
+            Transformer(jax.random.key(0), context=6, **options)

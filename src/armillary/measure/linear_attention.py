@@ -6,6 +6,15 @@ risk(A) = E y² - 2 tr(AC) + tr(AᵀΛAB), least at A* = Λ⁻¹ C B⁻¹.
 
 For x ~ N(0, Λ), w ~ N(0, T), noise variance s and the response f(w·x), f(u) = u for u ≥ 0 and βu for u < 0
 (β = 1: linear, β = 0: ReLU): c = (1 + β)/2 Λw, and by symmetry Q = (1 + β²)/2 (2ΛTΛ + tr(ΛT) Λ) + sΛ.
+
+A layer has more weights than A: with a value row u = (p, c) and a key-query matrix W = (U; bᵀ) it predicts x_q·r,
+r = Wᵀ (1/n Σᵢ zᵢzᵢᵀ) u, zᵢ = (xᵢ, yᵢ), and its risk needs fourth moments of zᵢ. For linear responses zᵢ is
+Gaussian given w, with some covariance Σ, and by Isserlis' theorem, with V = WΛWᵀ,
+
+    E (x_q·r)² = E_w [uᵀΣVΣu + (uᵀΣVΣu + uᵀΣu tr(ΣV))/n],
+
+where the mean of a polynomial of degree 4 in w is left. A bend needs no new integral: as x and -x are equally
+likely, a moment of even degree of (x, y) is the mean of those under the slopes 1 and β.
 """
 
 from collections.abc import Callable
@@ -48,6 +57,74 @@ def linear_attention_risk(
     inputs, signal, second, power = _moments(covariance, task_covariance, noise, slope)
     mean_square = signal + (second - signal) / length
     return power - 2 * jnp.sum(matrix * signal.T) + jnp.sum((inputs @ matrix) * (matrix @ mean_square))
+
+
+def linear_attention_layer_risk(
+    value: Float[Array, " dim+1"],
+    key_query: Float[Array, "dim+1 dim"],
+    covariance: Covariance,
+    length: Scalar,
+    task_covariance: Covariance | None = None,
+    *,
+    noise: Scalar = 0.0,
+    slope: Scalar = 1.0,
+    attend_query: Scalar = 0.0,
+) -> Float[Array, ""]:
+    """The exact risk of a layer of linear self-attention on Gaussian prompts, in all of its weights.
+
+    The objective that is trained in "Trained Transformers Learn Linear Models In-Context" (Zhang, Frei and Bartlett
+    2023, eq. 3.5) and in "One Step of Gradient Descent is Provably the Optimal In-Context Learner with One
+    Layer of Linear Self-Attention" (Mahankali, Hashimoto and Ma 2023), as a polynomial in the weights: training on
+    it needs no prompts and has no sampling noise.
+    [`linear_attention_risk`][armillary.measure.linear_attention_risk] of the merged matrix is its value where
+    the rest of the layer is zero, as at the papers' optima, and not elsewhere.
+
+    **Arguments:**
+
+    - `value`, `key_query`: the weights, as for [`linear_attention`][armillary.nn.linear_attention].
+    - `covariance`, `length`, `task_covariance`, `noise`, `slope`: as for `linear_attention_risk`.
+    - `attend_query`: 1/n if the query token attends to itself too, else 0.
+
+    **Returns:** the risk, in units of y². Differentiable in every argument; O(dim³) work.
+    """
+    dim = key_query.shape[1]
+    inputs = _matrix(covariance)
+    product = inputs if task_covariance is None else inputs @ _matrix(task_covariance)
+    # Of wᵀΛw, the signal's power given w: the mean, and the mean square.
+    power = jnp.trace(product)
+    power_squared = power**2 + 2 * jnp.sum(product * product.T)
+    p, c, U, b = value[:dim], value[dim], key_query[:dim], key_query[dim]
+    p_in, U_in, b_in = inputs @ p, U.T @ inputs, inputs @ b
+
+    def coefficients(first: Scalar, second: Scalar) -> tuple[Array, Array, Array]:
+        """r = r₀ + RΛw + ρ wᵀΛw b, where E[yx | w] = first · Λw and E[y² | w] = second · wᵀΛw + noise."""
+        return U_in @ p + noise * c * b, first * (c * U.T + jnp.outer(b, p)), second * c
+
+    def mean_square(first: Scalar, second: Scalar) -> Array:
+        """E rᵀΛr."""
+        r0, R, rho = coefficients(first, second)
+        steady = r0 @ inputs @ r0 + 2 * rho * power * (r0 @ b_in) + rho**2 * power_squared * (b @ b_in)
+        return steady + jnp.sum((inputs @ R @ product @ inputs) * R)
+
+    def mean_product(s: Scalar) -> Array:
+        """E uᵀΣu tr(ΣV) under the slope s, both of the form constant + vector · Λw + number · wᵀΛw."""
+        u0, u1, u2 = p @ p_in + noise * c**2, 2 * s * c * p, (s * c) ** 2
+        v0, v1, v2 = jnp.sum((U_in @ U) * inputs) + noise * (b @ b_in), 2 * s * (U @ b_in), s**2 * (b @ b_in)
+        return u0 * v0 + (u0 * v2 + u2 * v0) * power + u2 * v2 * power_squared + u1 @ product @ inputs @ v1
+
+    mean, square = (1 + slope) / 2, (1 + slope**2) / 2
+    fourth = sum(2 * mean_square(s, s**2) + mean_product(s) for s in (1.0, slope)) / 2
+    r0, R, rho = coefficients(mean, square)
+    cross = mean * jnp.sum(R * (product @ inputs))
+    risk = (1 - 1 / length) * mean_square(mean, square) + fourth / length - 2 * cross
+    if not isinstance(attend_query, int | float) or attend_query:
+        # The query adds attend_query · h, h = (p·x_q)(x_qᵀUx_q), which has no mean product with y_q.
+        S, trace = inputs @ (U + U.T) / 2, jnp.sum(inputs * U)
+        Sp = S @ p_in
+        with_r = (r0 + rho * power * b) @ (trace * p_in + 2 * Sp)
+        h_squared = (p @ p_in) * (trace**2 + 2 * jnp.sum(S * S.T)) + 4 * trace * (p @ Sp) + 8 * (p @ (S @ Sp))
+        risk += 2 * attend_query * with_r + attend_query**2 * h_squared
+    return risk + square * power + noise
 
 
 def linear_attention_optimum(

@@ -1,7 +1,7 @@
 """A small pre-norm decoder transformer, scanned over its layers, with named hooks.
 
 Shapes in names: B batch (any number of axes), S positions, D model width, H heads, K head width, L layers,
-V vocabulary. After "Attention Is All You Need" (Vaswani et al. 2017), pre-norm, without biases.
+V numbers in a token read, O in one predicted: both the vocabulary, where tokens are symbols. After "Attention Is All You Need" (Vaswani et al. 2017), pre-norm, without biases.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,19 +37,24 @@ class Block(eqx.Module):
 
 
 class Transformer(eqx.Module):
-    """Token and position embeddings, L layers of causal attention and MLP, and an unembedding."""
+    """Token and position embeddings, L layers of causal attention and MLP, and an unembedding.
+
+    A token is a vector of V numbers, which the embedding maps to the model's width; or a symbol, which stands for the
+    vector with a 1 in its place and 0 elsewhere.
+    """
 
     embedding: Float[Array, "V D"]
     positions: Float[Array, "S D"]
     blocks: Block
     gain: Float[Array, " D"] | None
-    unembedding: Float[Array, "D V"]
+    unembedding: Float[Array, "D O"]
 
     def __init__(
         self,
         key: Key[Array, ""],
         *,
-        vocabulary: int,
+        vocabulary: int | None = None,
+        features: tuple[int, int] | None = None,
         context: int,
         layers: int = 2,
         width: int = 32,
@@ -59,13 +64,25 @@ class Transformer(eqx.Module):
     ):
         """**Arguments:**
 
-        - `key`: the initial weights' randomness: every matrix has N(0, 1/inputs) entries, embeddings N(0, 1).
-        - `vocabulary`, `context`: how many symbols, and positions at most.
+        - `key`: the initial weights' randomness: every matrix has N(0, 1/inputs) entries, embeddings of symbols and
+          positions N(0, 1).
+        - `vocabulary`: how many symbols there are; for tokens that are symbols, read and predicted.
+        - `features`: instead, how many numbers a token has, and how many are predicted at it; for tokens that are
+          vectors.
+        - `context`: positions at most.
         - `layers`, `width`, `heads`, `expansion`: L, D, H, and the MLP's width over D.
         - `learned_norm`: whether the layer normalizations have gains (biases they never have).
 
-        **Raises:** `ValueError` if `heads` does not divide `width`.
+        **Raises:** `ValueError` if `heads` does not divide `width`, or not one of `vocabulary` and `features` is given.
         """
+        if vocabulary is not None and features is None:
+            read, predicted, terms = vocabulary, vocabulary, 1
+        elif features is not None and vocabulary is None:
+            (read, predicted), terms = features, features[0]
+        else:
+            raise ValueError(
+                f"vocabulary={vocabulary} and features={features}: give the one that says what a token is"
+            )
         if width % heads:
             raise ValueError(f"heads={heads} must divide width={width}")
         keys = iter(jax.random.split(key, 9))
@@ -75,7 +92,7 @@ class Transformer(eqx.Module):
             return jax.random.normal(next(keys), shape) / inputs**0.5
 
         ones = (jnp.ones((L, D)), jnp.ones((L, D))) if learned_norm else None
-        self.embedding = normal(vocabulary, D)
+        self.embedding = normal(read, D, inputs=terms)
         self.positions = normal(context, D)
         self.blocks = Block(
             query=normal(L, D, H, K, inputs=D),
@@ -87,16 +104,20 @@ class Transformer(eqx.Module):
             gains=ones,
         )
         self.gain = jnp.ones(D) if learned_norm else None
-        self.unembedding = normal(D, vocabulary, inputs=D)
+        self.unembedding = normal(D, predicted, inputs=D)
 
     def __call__(
-        self, tokens_BxS: Int[Array, "*B S"], *, qk_norm: float | Array = 0.0, hooks: Hooks = ()
+        self,
+        tokens: Int[Array, "*B S"] | Float[Array, "*B S V"],
+        *,
+        qk_norm: float | Array = 0.0,
+        hooks: Hooks = (),
     ) -> Any:
-        """The logits of each position's next token.
+        """What is predicted at each position: for symbols, the logits of the next token.
 
         **Arguments:**
 
-        - `tokens_BxS`: symbols 0 to V - 1, at most as many as the context.
+        - `tokens`: symbols 0 to V - 1 as integers, BxS, or vectors as floats, BxSxV; at most as many as the context.
         - `qk_norm`: 1 normalizes queries and keys ("Scaling Vision Transformers to 22 Billion Parameters",
           Dehghani et al. 2023), 0 does not; may be traced, so that both share one program.
         - `hooks`: which intermediates to return too, of every layer: `residual` (what the layer reads, BxSxD),
@@ -104,14 +125,16 @@ class Transformer(eqx.Module):
           `attention_out`, `mlp_out` (what the layer adds, BxSxD). A mapping name → function keeps only what the
           function makes of it. Nothing is kept that is not asked for.
 
-        **Returns:** logits BxSxV; with hooks, also a dictionary of arrays with a leading axis of L.
+        **Returns:** BxSxO; with hooks, also a dictionary of arrays with a leading axis of L.
 
         **Raises:** `ValueError` for a hook of another name.
         """
         if unknown := set(hooks) - set(HOOKS):
             raise ValueError(f"no hook {min(unknown)!r}; there are {', '.join(HOOKS)}")
         take = {n: hooks[n] if isinstance(hooks, Mapping) else (lambda x: x) for n in hooks}
-        S, K = tokens_BxS.shape[-1], self.blocks.query.shape[-1]
+        symbols = jnp.issubdtype(tokens.dtype, jnp.integer)
+        embedded_BxSxD = self.embedding[tokens] if symbols else tokens @ self.embedding
+        S, K = embedded_BxSxD.shape[-2], self.blocks.query.shape[-1]
         mask_SxS = jnp.tril(jnp.ones((S, S), bool))
 
         def layer(x_BxSxD: Array, block: Block) -> tuple[Array, dict[str, Any]]:
@@ -138,11 +161,11 @@ class Transformer(eqx.Module):
             }
             return y_BxSxD + mlp_BxSxD, {n: f(found[n]) for n, f in take.items()}
 
-        x_BxSxD = self.embedding[tokens_BxS] + self.positions[:S]
+        x_BxSxD = embedded_BxSxD + self.positions[:S]
         x_BxSxD, kept = jax.lax.scan(layer, x_BxSxD, self.blocks)
         gain = 1.0 if self.gain is None else self.gain
-        logits_BxSxV = (layer_norm(x_BxSxD) * gain) @ self.unembedding
-        return (logits_BxSxV, kept) if hooks else logits_BxSxV
+        out_BxSxO = (layer_norm(x_BxSxD) * gain) @ self.unembedding
+        return (out_BxSxO, kept) if hooks else out_BxSxO
 
 
 def _blend(x: Array, share: float | Array) -> Array:
