@@ -212,7 +212,7 @@ def _connect(plan: "Plan") -> tuple[Any, bool]:
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if plan.ray == "local":
         cores = plan.devices or len(os.sched_getaffinity(0))
-        where = {"num_cpus": cores, "include_dashboard": False}
+        where: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False}
     elif plan.devices is not None:
         raise InputError("--devices: the cluster's nodes say how many cores they lend; see --max-in-flight")
     else:
