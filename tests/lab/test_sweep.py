@@ -217,6 +217,12 @@ def test_a_loop_before_batched_eigenvalues_does_not_deadlock(home):
     assert "done (16, 4)" in done.stdout, done.stderr
 
 
+def test_every_core_is_a_device(descent, home, tmp_path):
+    command = [sys.executable, "-m", "armillary.cli", "run", descent, "--explain"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert f"{len(os.sched_getaffinity(0))} cpu, 1 group(s) of runs" in done.stderr
+
+
 SLOW = '''
 """A slow study."""
 import jax, jax.numpy as jnp

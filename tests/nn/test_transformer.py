@@ -18,7 +18,7 @@ def norm(x, gain=1.0):
     return (x - x.mean()) / np.sqrt(x.var() + 1e-6) * gain
 
 
-def forward(model, tokens, qk_norm):
+def forward(model, tokens, qk_norm, v_norm=0.0):
     """One sequence, position by position and head by head."""
     get = lambda a: np.asarray(a, np.float64)
     gains = [(1.0, 1.0)] * 3 if model.blocks.gains is None else list(zip(*map(get, model.blocks.gains)))
@@ -36,6 +36,8 @@ def forward(model, tokens, qk_norm):
             q, k, v = ([u @ w[n][:, head] for u in h] for n in ("query", "key", "value"))
             if qk_norm:
                 q, k = [norm(u) for u in q], [norm(u) for u in k]
+            if v_norm:
+                v = [norm(u) for u in v]
             for i in range(len(x)):
                 logits = np.array([q[i] @ k[j] for j in range(i + 1)]) / np.sqrt(width)
                 biggest = max(biggest, abs(logits).max())
@@ -65,6 +67,14 @@ def test_logits_are_those_of_the_formula(qk_norm, learned):
     logits = model(TOKENS, qk_norm=qk_norm)
     for row, tokens in enumerate(np.asarray(TOKENS)):
         np.testing.assert_allclose(logits[row], forward(model, tokens, qk_norm)[0], atol=2e-4)
+
+
+def test_values_may_be_normalized_instead():
+    model = make()
+    for row, tokens in enumerate(np.asarray(TOKENS)):
+        wanted = forward(model, tokens, 0.0, 1.0)[0]
+        np.testing.assert_allclose(model(TOKENS, v_norm=1.0)[row], wanted, atol=2e-4)
+    assert abs(model(TOKENS, v_norm=1.0) - model(TOKENS)).max() > 0.1
 
 
 def make_continuous():

@@ -406,7 +406,7 @@ def _where(study: Study, plan: Plan) -> str:
         return "ray"
     if study.host:
         return "worker processes"
-    found = jax.local_devices()
+    found = devices(plan)
     return f"{len(found)} {found[0].platform}"
 
 

@@ -111,6 +111,7 @@ class Transformer(eqx.Module):
         tokens: Int[Array, "*B S"] | Float[Array, "*B S V"],
         *,
         qk_norm: float | Array = 0.0,
+        v_norm: float | Array = 0.0,
         hooks: Hooks = (),
     ) -> Any:
         """What is predicted at each position: for symbols, the logits of the next token.
@@ -120,6 +121,7 @@ class Transformer(eqx.Module):
         - `tokens`: symbols 0 to V - 1 as integers, BxS, or vectors as floats, BxSxV; at most as many as the context.
         - `qk_norm`: 1 normalizes queries and keys ("Scaling Vision Transformers to 22 Billion Parameters",
           Dehghani et al. 2023), 0 does not; may be traced, so that both share one program.
+        - `v_norm`: likewise for the values.
         - `hooks`: which intermediates to return too, of every layer: `residual` (what the layer reads, BxSxD),
           `queries`, `keys` (BxSxHxK), `attention_logits`, `attention` (BxHxSxS, the logits before the mask),
           `attention_out`, `mlp_out` (what the layer adds, BxSxD). A mapping name → function keeps only what the
@@ -144,6 +146,7 @@ class Transformer(eqx.Module):
                 jnp.einsum("...sd,dhk->...shk", h_BxSxD, w) for w in (block.query, block.key, block.value)
             )
             q_BxSxHxK, k_BxSxHxK = (_blend(x, qk_norm) for x in (q_BxSxHxK, k_BxSxHxK))
+            v_BxSxHxK = _blend(v_BxSxHxK, v_norm)
             logits_BxHxSxS = jnp.einsum("...shk,...thk->...hst", q_BxSxHxK, k_BxSxHxK) / K**0.5
             attention_BxHxSxS = jax.nn.softmax(jnp.where(mask_SxS, logits_BxHxSxS, -jnp.inf))
             heads_BxSxHxK = jnp.einsum("...hst,...thk->...shk", attention_BxHxSxS, v_BxSxHxK)
