@@ -479,9 +479,15 @@ def check_outputs(study: Study, out: Any) -> dict[str, Any]:
 
 def words(failed: Failed) -> str:
     """One line: what failed, where in the study's file, with which settings."""
-    if isinstance(failed.error, RunError):
-        return str(failed.error)
-    return failure(failed.group.study, failed.error, failed.group.settings)
+    group, error = failed.group, failed.error
+    if isinstance(error, RunError):
+        return str(error)
+    settings = [group.settings] if group.settings else []
+    if len(failed.runs) == 1:
+        run = failed.runs[0]
+        settings += [f"{name}={value:g}" for name, value in zip(group.names, group.floats[run])]
+        settings.append(f"seed {group.seeds[run]}")
+    return failure(group.study, error, ", ".join(settings))
 
 
 def failure(study: Study, error: BaseException, settings: str) -> str:
@@ -492,5 +498,6 @@ def failure(study: Study, error: BaseException, settings: str) -> str:
     file = inspect.getsourcefile(study.experiment)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     place = f"{file}, line {frames[-1].lineno}: " if frames else ""
-    words = str(error).strip().splitlines()
-    return f"{place}{type(error).__name__}: {words[0] if words else ''} (settings: {settings or 'defaults'})"
+    lines = str(error).strip().splitlines() or [""]
+    told = lines[-1 if "Traceback" in lines[0] else 0]  # a callback's error comes with its traceback
+    return f"{place}{type(error).__name__}: {told} (settings: {settings or 'defaults'})"

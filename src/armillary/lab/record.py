@@ -82,15 +82,16 @@ def stale(entry: Entry | Row, record: Record | None) -> bool | None:
 def append(entry: Entry, body: Record) -> Path:
     """Append an entry (verdict, checks, seeds, …) with code, versions, date and machine."""
     path = path_for(entry)
+    past = json.loads(path.read_text(encoding="utf-8"))["history"] if path.exists() else []
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     made: Record = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": max([now, *(p["date"] for p in past[-1:])]),  # the newest, even if the clock was set back
         **body,
         "code": fingerprint.code(entry.path) if entry.path else "",
         "files": fingerprint.raw(entry.path) if entry.path else {},
         "versions": fingerprint.versions(),
         "machine": machine(),
     }
-    past = json.loads(path.read_text(encoding="utf-8"))["history"] if path.exists() else []
     document = {"slug": entry.slug, "history": [*past, made]}
     write_whole(path, (json.dumps(plain(document), indent=1, ensure_ascii=False) + "\n").encode())
     return path
