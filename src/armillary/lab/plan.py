@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -44,7 +45,7 @@ def parse_bytes(text: str) -> int:
     )
     if found is None or (found[3] and not found[2]):
         raise InputError(f"{text!r}: expected an amount of memory, as in 800MB, 2GB or 1.5GiB")
-    size = int(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))
+    size = int(Fraction(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))
     if size < 1:
         raise InputError(f"{text!r}: expected more than nothing")
     return size
