@@ -1,5 +1,7 @@
 """How large a chunk of runs is: small enough for the cache, large enough to fill the vector units."""
 
+import contextlib
+import ctypes
 import math
 import os
 import re
@@ -67,6 +69,21 @@ def resident() -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def most_resident() -> int:
+    """The most bytes of memory that this process has had so far."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM"))
+    except (OSError, ValueError, StopIteration):
+        return resident()
+
+
+def trim() -> None:
+    """Give back what the allocator holds and nobody uses: after compiling, that is most of what compiling took."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def physical() -> int:
