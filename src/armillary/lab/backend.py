@@ -13,6 +13,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +24,23 @@ from jax.extend import core
 from jax.sharding import SingleDeviceSharding
 
 from armillary.lab.errors import InputError, RunError
-from armillary.lab.plan import Footprint, Plan, chunk_size, footprint, in_words, physical, resident, room
+from armillary.lab.plan import (
+    Footprint,
+    Plan,
+    chunk_size,
+    footprint,
+    in_words,
+    most_resident,
+    physical,
+    resident,
+    room,
+    trim,
+)
 from armillary.lab.study import COLUMNS, Study
 from armillary.lab.threads import one_thread_each
 
+MATTERS = 100 << 20
+"""Chunks that seem to take more bytes than this are compiled and measured before they are planned."""
 Outputs = dict[str, np.ndarray]
 Notify = Callable[..., None]
 
@@ -161,6 +175,8 @@ class _Crew:
         self.results_bytes = 0
         self.room = room(places[0], plan)
         self.used = 0
+        self.compiling = 0
+        """Bytes that compiling once more is expected to take for a while."""
 
     def work(self, place: jax.Device) -> None:
         try:
@@ -204,7 +220,11 @@ class _Crew:
         own = next((g for g in ready if place in g.on), None)
         if own is not None or not helping:
             return own
-        return next((g for g in ready if _worthwhile(g)), None)
+        return next((g for g in ready if _worthwhile(g) and self._affords(g)), None)
+
+    def _affords(self, group: Group) -> bool:
+        """Whether one more device may compile this group's program, if there is a cap on memory."""
+        return self.plan.memory is None or self.compiling + group.need <= self.room
 
     def _prepare(self, group: Group, place: jax.Device) -> None:
         """Choose the group's chunk, and cut its runs into chunks.
@@ -214,20 +234,25 @@ class _Crew:
         **Raises:** `RunError` if the experiment cannot be traced, or not one run of it fits.
         """
         size = trace(group)
-        shared = self.room // len(self.places) if place.platform == "cpu" else self.room
-        group.chunk = chunk_size(len(group.seeds), len(self.places), place.platform, size, shared, self.plan)
+        group.chunk = chunk_size(
+            len(group.seeds), len(self.places), place.platform, size, self._share(), self.plan
+        )
         group.need = group.chunk * (size.peak + size.outputs)
         with self.turn:
             self.results_bytes += 2 * size.outputs * len(group.seeds)  # as they come, and as a data set
-        if self.plan.memory or 4 * group.need > shared:
+        if self.plan.memory or group.need > min(self._share() // 4, MATTERS):
             self._fit(group, place)
-        group.expected = (
-            resident()
-            + self.results_bytes
-            + group.need
-            * max(1, min(len(self.places), len(group.seeds) // group.chunk, self.room // max(1, group.need)))
+        at_once = max(
+            1, min(len(self.places), len(group.seeds) // group.chunk, self.room // max(1, group.need))
         )
+        joins = self.compiling if at_once > 1 else 0  # the other devices compile while this one runs
+        more = max(group.need * at_once, group.need + joins)
+        group.expected = max(most_resident(), resident() + self.results_bytes + more)
         group.chunks = cut(group)
+
+    def _share(self) -> int:
+        """Bytes that one device may take."""
+        return self.room // len(self.places) if self.places[0].platform == "cpu" else self.room
 
     def _fit(self, group: Group, place: jax.Device) -> None:
         """Compile the group's program, with smaller chunks until it fits."""
@@ -235,25 +260,28 @@ class _Crew:
             before = resident()
             self._compile(group, place)
             group.need = _takes(group.programs[place]) or group.need
-            if place.platform == "cpu":
-                with self.turn:
-                    if not self.used:  # what compiling once more will add has to fit as well
-                        again = max(0, resident() - before) * (len(self.places) - 1)
-                        self.room = room(place, self.plan) - self.results_bytes - again
-            shared = self.room // len(self.places) if place.platform == "cpu" else self.room
-            if group.need <= max(shared, 0) or self.plan.chunk:
-                return
-            if group.chunk == 1:
+            with self.turn:
+                self.compiling = max(self.compiling, most_resident() - before)
+                if place.platform == "cpu" and not self.used:
+                    self.room = room(place, self.plan) - self.results_bytes
+            if group.need <= self._share() or self.plan.chunk:
                 break
+            if group.chunk == 1:
+                most = self.room if self.plan.memory else physical()
+                if group.need <= most:
+                    break  # one device at a time
+                cap = f" of --memory {in_words(self.plan.memory)}" if self.plan.memory else ""
+                raise RunError(
+                    f"one run takes about {in_words(group.need)}, and {in_words(max(0, most))}{cap} can be had"
+                    f" (settings: {group.settings or 'defaults'})"
+                )
             group.programs.clear()
-            group.chunk = max(1, min(group.chunk - 1, group.chunk * shared // group.need))
-        most = self.room if self.plan.memory else physical()
-        if group.need > most:
-            cap = f" of --memory {in_words(self.plan.memory)}" if self.plan.memory else ""
-            raise RunError(
-                f"one run takes about {in_words(group.need)}, and {in_words(max(0, most))}{cap} can be had"
-                f" (settings: {group.settings or 'defaults'})"
+            group.chunk = max(1, min(group.chunk - 1, group.chunk * self._share() // group.need))
+        if self.plan.memory and most_resident() > self.plan.memory:
+            words = (
+                f"compiling took {in_words(most_resident())}, more than --memory {in_words(self.plan.memory)}"
             )
+            self.notify("note", words=words)
 
     def _compile(self, group: Group, place: jax.Device) -> None:
         self.notify("compile", group=group)
@@ -264,38 +292,42 @@ class _Crew:
         except Exception as error:
             raise RunError(failure(group.study, error, group.settings)) from error
         finally:
+            trim()
             group.compile_seconds = time.perf_counter() - start
             self.notify("compiled", group=group, seconds=group.compile_seconds)
 
     def _compute(self, place: jax.Device, group: Group, runs: list[int]) -> None:
         if place not in group.programs:
             try:
-                self._compile(group, place)
+                with self._holding(self.compiling if self.plan.memory else 0):
+                    self._compile(group, place)
             except RunError as error:
                 with self.turn:
                     rest = [run for chunk in group.chunks for run in chunk]
                     group.chunks.clear()
                 self.results.put(Failed(group, runs + rest, error))
                 return
-        self._enter(group)
-        try:
+        with self._holding(group.need):
             with jax.enable_x64(group.study.x64):
                 shared = self._input(group.data, place), self._input(group.base, place)
             for result in attempt(group, runs, lambda some: call(group, place, some, shared)):
                 if isinstance(result, Done):
                     group.chunk_seconds = result.seconds
                 self.results.put(result)
+
+    @contextmanager
+    def _holding(self, need: int) -> Iterator[None]:
+        """Wait until there is room for so many bytes more, and hold them; alone, one goes on in any case."""
+        with self.turn:
+            while self.places[0].platform == "cpu" and self.used and self.used + need > self.room:
+                self.turn.wait()
+            self.used += need
+        try:
+            yield
         finally:
             with self.turn:
-                self.used -= group.need
+                self.used -= need
                 self.turn.notify_all()
-
-    def _enter(self, group: Group) -> None:
-        """Wait until there is room for one more chunk; alone, it runs in any case."""
-        with self.turn:
-            while self.places[0].platform == "cpu" and self.used and self.used + group.need > self.room:
-                self.turn.wait()
-            self.used += group.need
 
     def _input(self, value: Any, place: jax.Device) -> Any:
         if (id(value), place) not in self.inputs:
@@ -357,10 +389,14 @@ def on_this_device(group: Group) -> Callable[[list[int]], Outputs]:
 
 
 def _takes(compiled: Any) -> int:
-    """Bytes that a compiled program takes while it runs, beside the inputs that all chunks share."""
+    """Bytes that a compiled program takes while it runs, beside the inputs that all chunks share.
+
+    On a CPU XLA does not count what its matrix products pack aside, up to 0.7 of the rest where we looked; half of
+    it is added.
+    """
     try:
         found = compiled.memory_analysis()
-        return int(found.temp_size_in_bytes + 2 * found.output_size_in_bytes)  # once more to fetch them
+        return int(1.5 * found.temp_size_in_bytes + 2 * found.output_size_in_bytes)  # outputs are copied
     except Exception:
         return 0
 
@@ -479,9 +515,15 @@ def check_outputs(study: Study, out: Any) -> dict[str, Any]:
 
 def words(failed: Failed) -> str:
     """One line: what failed, where in the study's file, with which settings."""
-    if isinstance(failed.error, RunError):
-        return str(failed.error)
-    return failure(failed.group.study, failed.error, failed.group.settings)
+    group, error = failed.group, failed.error
+    if isinstance(error, RunError):
+        return str(error)
+    settings = [group.settings] if group.settings else []
+    if len(failed.runs) == 1:
+        run = failed.runs[0]
+        settings += [f"{name}={value:g}" for name, value in zip(group.names, group.floats[run])]
+        settings.append(f"seed {group.seeds[run]}")
+    return failure(group.study, error, ", ".join(settings))
 
 
 def failure(study: Study, error: BaseException, settings: str) -> str:
@@ -492,5 +534,6 @@ def failure(study: Study, error: BaseException, settings: str) -> str:
     file = inspect.getsourcefile(study.experiment)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     place = f"{file}, line {frames[-1].lineno}: " if frames else ""
-    words = str(error).strip().splitlines()
-    return f"{place}{type(error).__name__}: {words[0] if words else ''} (settings: {settings or 'defaults'})"
+    lines = str(error).strip().splitlines() or [""]
+    told = lines[-1 if "Traceback" in lines[0] else 0]  # a callback's error comes with its traceback
+    return f"{place}{type(error).__name__}: {told} (settings: {settings or 'defaults'})"

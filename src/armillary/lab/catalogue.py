@@ -155,15 +155,19 @@ def _of_study(study: Study) -> Entry:
     except TypeError:
         path = Path()
     if not path.is_file():  # typed into a notebook or a prompt
-        return Entry(study, study.experiment.__name__.replace("_", "-"), None)
+        return Entry(study, _named(study.experiment.__name__), None)
     slug = path.stem.replace("_", "-")
     paper = rows().get(slug) if path.is_relative_to(PAPERS) else None
     return Entry(study, slug, path, paper)
 
 
 def _of_file(path: Path) -> Entry:
-    path = path.expanduser().resolve()
-    if path.suffix != ".py" or not path.is_file():
+    """The study in a file, which is Python: opening it runs it, with all that its reader may do."""
+    try:
+        path = path.expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a null character, nobody's home
+        raise InputError(f"{str(path)!r}: {error}") from None
+    if path.suffix != ".py" or not path.stem.strip(".") or not path.is_file():
         raise InputError(f"{path}: no such study file (a Python file with a `study`)")
     if path.is_relative_to(PAPERS) and (paper := rows().get(path.stem.replace("_", "-"))):
         return find(paper.slug)
@@ -187,3 +191,8 @@ def _of_file(path: Path) -> Entry:
     if not isinstance(study, Study):
         raise InputError(f"{path}: has no `study = Study(...)`; `armillary new NAME` writes one that runs")
     return Entry(study, path.stem.replace("_", "-").lower(), path)
+
+
+def _named(name: str) -> str:
+    """A function's name as a folder's and a file's: letters, digits, `-` and `.`, and no way out of the folder."""
+    return re.sub(r"[^\w.]+", "-", name.replace("_", "-")).strip("-.") or "study"

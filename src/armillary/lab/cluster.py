@@ -209,18 +209,18 @@ def _connect(plan: "Plan") -> tuple[Any, bool]:
         raise InputError("--ray needs Ray: pip install 'armillary[ray]'") from None
     if ray.is_initialized():
         return ray, False
-    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if plan.ray == "local":
         cores = plan.devices or len(os.sched_getaffinity(0))
-        where: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False}
+        options |= {"num_cpus": cores, "include_dashboard": False}
     elif plan.devices is not None:
         raise InputError("--devices: the cluster's nodes say how many cores they lend; see --max-in-flight")
     else:
-        where = {"address": _reachable(str(plan.ray))}
+        options["address"] = _reachable(str(plan.ray))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
-            ray.init(**where, **quiet)
+            ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"--ray {plan.ray}: {words}") from None

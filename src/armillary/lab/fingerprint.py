@@ -118,7 +118,8 @@ class _Parsed:
         self.path = home() / "sources" / f"{name}.json"
         self.known: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError):
-            self.known = json.loads(self.path.read_text(encoding="utf-8"))
+            kept = json.loads(self.path.read_text(encoding="utf-8"))
+            self.known = kept if isinstance(kept, dict) else {}
         self.kept = len(self.known)
         atexit.register(self.keep)
 

@@ -3,7 +3,10 @@
 import inspect
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -63,11 +66,21 @@ def base(study: Study, point: dict[str, Any], data: Any, code: str, data_hash: s
     with jax.enable_x64(study.x64):
         key = jax.random.key(study.base_seed)
         structure = jax.eval_shape(train, key)
-        if not path.exists():
+        leaves = _kept(path, structure)
+        if leaves is None:
             leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(jax.jit(train)(key))]
             buffer = io.BytesIO()
             np.savez(buffer, *leaves, allow_pickle=False)
             write_whole(path, buffer.getvalue())
-    with np.load(path, allow_pickle=False) as stored:
-        leaves = [stored[f"arr_{i}"] for i in range(len(stored.files))]
     return jax.tree.unflatten(jax.tree.structure(structure), leaves), name
+
+
+def _kept(path: Path, structure: Any) -> list[np.ndarray] | None:
+    """The arrays in a file; None if it is missing, damaged (its checksums tell) or holds something else."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            leaves = [stored[f"arr_{i}"] for i in range(len(stored.files))]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError):
+        return None
+    expected = [(x.shape, x.dtype) for x in jax.tree.leaves(structure)]
+    return leaves if [(x.shape, x.dtype) for x in leaves] == expected else None

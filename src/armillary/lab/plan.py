@@ -1,10 +1,13 @@
 """How large a chunk of runs is: small enough for the cache, large enough to fill the vector units."""
 
+import contextlib
+import ctypes
 import math
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -44,7 +47,7 @@ def parse_bytes(text: str) -> int:
     )
     if found is None or (found[3] and not found[2]):
         raise InputError(f"{text!r}: expected an amount of memory, as in 800MB, 2GB or 1.5GiB")
-    size = int(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))
+    size = int(Fraction(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))
     if size < 1:
         raise InputError(f"{text!r}: expected more than nothing")
     return size
@@ -66,6 +69,21 @@ def resident() -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def most_resident() -> int:
+    """The most bytes of memory that this process has had so far."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM"))
+    except (OSError, ValueError, StopIteration):
+        return resident()
+
+
+def trim() -> None:
+    """Give back what the allocator holds and nobody uses: after compiling, that is most of what compiling took."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def physical() -> int:

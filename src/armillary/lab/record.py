@@ -53,15 +53,19 @@ def history(entry: Entry | Row) -> list[Record]:
     """
     row = entry if isinstance(entry, Row) else entry.row
     paths = {path_for(entry)} | ({row.path.with_suffix(".json")} if row else set())
-    found: list[Record] = []
-    for path in paths:
-        try:
-            found += json.loads(path.read_text(encoding="utf-8"))["history"]
-        except FileNotFoundError:
-            continue
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not a record ({error}); mend or remove it") from None
-    return sorted(found, key=lambda e: e["date"])
+    return sorted((e for path in paths for e in _entries(path)), key=lambda e: e["date"])
+
+
+def _entries(path: Path) -> list[Record]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["history"]
+        if not all(isinstance(e["date"], str) for e in found):
+            raise TypeError("a date is no text")
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a record ({error}); mend or remove it") from None
+    return found
 
 
 def latest(entry: Entry | Row) -> Record | None:
@@ -80,33 +84,37 @@ def stale(entry: Entry | Row, record: Record | None) -> bool | None:
 
 
 def append(entry: Entry, body: Record) -> Path:
-    """Append an entry (verdict, checks, seeds, …) with code, versions, date and machine."""
+    """Append an entry (verdict, checks, seeds, …) with code, versions, date and machine.
+
+    **Raises:** `InputError` if the record file cannot be read, or not be written.
+    """
     path = path_for(entry)
+    past = _entries(path)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     made: Record = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": max([now, *(p["date"] for p in past[-1:])]),  # the newest, even if the clock was set back
         **body,
         "code": fingerprint.code(entry.path) if entry.path else "",
         "files": fingerprint.raw(entry.path) if entry.path else {},
         "versions": fingerprint.versions(),
         "machine": machine(),
     }
-    past = json.loads(path.read_text(encoding="utf-8"))["history"] if path.exists() else []
     document = {"slug": entry.slug, "history": [*past, made]}
     write_whole(path, (json.dumps(plain(document), indent=1, ensure_ascii=False) + "\n").encode())
     return path
 
 
 def plain(value: Any) -> Any:
-    """A value as strict JSON has it: numbers that are not finite become null."""
+    """A value as strict JSON has it: numbers that are not finite become null, what JSON has no kind for words."""
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def machine() -> str:

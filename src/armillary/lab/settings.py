@@ -12,6 +12,8 @@ from armillary.lab.study import Study
 Scale = Literal["quick", "full"]
 SCALES: tuple[Scale, ...] = ("quick", "full")
 Settings = dict[str, Any]
+MOST_VALUES = 100_000
+"""Of an axis given by its ends."""
 
 
 def is_axis(value: Any) -> bool:
@@ -44,6 +46,8 @@ def coerce(study: Study, name: str, value: Any) -> Any:
         raise InputError(f"{name}={value!r}: expected {_kind(example)} (default {example!r})")
     if isinstance(example, int) and not isinstance(example, bool) and 0 <= example and result < 0:
         raise InputError(f"{name}={value!r}: expected a whole number that is not negative")
+    if isinstance(result, int) and abs(result) >= 1 << 63:
+        raise InputError(f"{name}={value!r}: expected a whole number of at most 63 bits")
     return result
 
 
@@ -99,10 +103,14 @@ def parse_axis(study: Study, name: str, text: str) -> list[Any]:
             low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
         except (ValueError, IndexError):
             raise InputError(f"{name}={text}: expected {spacing}:LOW:HIGH:COUNT") from None
-        if count < 1 or len(parts) != 3 or not (math.isfinite(low) and math.isfinite(high)):
-            raise InputError(f"{name}={text}: expected {spacing}:LOW:HIGH:COUNT with COUNT of 1 or more")
+        if not 1 <= count <= MOST_VALUES or len(parts) != 3 or not math.isfinite(high - low):
+            raise InputError(
+                f"{name}={text}: expected {spacing}:LOW:HIGH:COUNT with COUNT from 1 to {MOST_VALUES}"
+            )
         if spacing == "log" and min(low, high) <= 0:
             raise InputError(f"{name}={text}: a log axis needs positive ends")
+        if spacing == "log" and not math.isfinite(high / low):
+            raise InputError(f"{name}={text}: the ends are too far apart")
         at = [i / (count - 1) if count > 1 else 0.0 for i in range(count)]
         if spacing == "log":
             values: list[Any] = [low * (high / low) ** t for t in at]

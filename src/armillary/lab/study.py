@@ -36,6 +36,10 @@ class Bound:
     low: float = -math.inf
     high: float = math.inf
 
+    def __post_init__(self) -> None:
+        if not self.low <= self.high or self.low == math.inf or self.high == -math.inf:
+            raise InputError(f"a bound from {self.low} to {self.high} holds no number")
+
     def contains(self, low: float, high: float) -> bool:
         """Whether the interval [low, high] lies inside the bound."""
         return self.low <= low and high <= self.high
@@ -71,8 +75,11 @@ def between(low: float, high: float) -> Bound:
 
 def close_to(reference: float, relative: float) -> Bound:
     """The bound `|x - reference| ≤ relative · |reference|`."""
-    if reference == 0 or relative <= 0:
-        raise InputError(f"close_to({reference}, {relative}): a reference of 0 or no tolerance; use between")
+    if reference == 0 or not relative > 0 or not math.isfinite(abs(reference) * (1 + relative)):
+        raise InputError(
+            f"close_to({reference}, {relative}): expected a reference other than 0 and a tolerance above 0,"
+            " both finite; else use between"
+        )
     width = abs(reference) * relative
     return Bound(reference - width, reference + width)
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -22,9 +21,13 @@ COLOURS = listing.COLOURS | {"met": "green", "unmet": "red"}
 
 
 def console() -> Console:
-    """Standard output: the terminal's width there, 120 columns in a pipe or a file."""
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=120)
+    """Standard output: the terminal's width there, 120 columns in a pipe or a file.
+
+    Words are printed as they are: what looks like markup in a name is the name.
+    """
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+    out = Console(**plain)
+    return out if out.is_terminal else Console(**plain, width=120)
 
 
 def verdict(word: str | None) -> Text:
@@ -49,7 +52,7 @@ def table(*columns: str, **options: Any) -> Table:
     """A plain table with these headings."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, **options)
     for name in columns:
-        made.add_column(name)
+        made.add_column(Text(name))
     return made
 
 
@@ -88,11 +91,9 @@ def _checks(checks: "Iterable[Judged]") -> Table:
         "check", "what must hold", "99% interval", "bound", "control, which must break it", "verdict"
     )
     for check in checks:
-        controls = "\n".join(f"{escape(c.substitution)}: {interval(c.interval)}" for c in check.controls)
-        others = "".join(
-            f"\nunder {escape(c.substitution)}: {interval(c.interval)}" for c in check.holds_under
-        )
-        sentence = escape(check.sentence) + (" [dim](pilot)[/]" if check.basis == "pilot" else "")
+        controls = "\n".join(f"{c.substitution}: {interval(c.interval)}" for c in check.controls)
+        others = "".join(f"\nunder {c.substitution}: {interval(c.interval)}" for c in check.holds_under)
+        sentence = Text.assemble(check.sentence, (" (pilot)" if check.basis == "pilot" else "", "dim"))
         made.add_row(
             check.id,
             sentence,
@@ -109,7 +110,7 @@ def _others(kind: str, items: "Iterable[Judged]") -> Table:
     made = table(kind, "", "99% interval", *(("bound", "") if kind == "requires" else ()))
     for item in items:
         extra = (str(item.bound), verdict(item.verdict)) if kind == "requires" else ()
-        made.add_row(item.id, escape(item.sentence), interval(item.interval), *extra)
+        made.add_row(item.id, item.sentence, interval(item.interval), *extra)
     return made
 
 

@@ -161,7 +161,7 @@ def checks(result: "Result") -> "Figure":
                 ax.text(
                     0.5,
                     y,
-                    f"{name}: not finite",
+                    f"{_literal(name)}: not finite",
                     transform=ax.get_yaxis_transform(),
                     ha="center",
                     va="center",
@@ -176,8 +176,8 @@ def checks(result: "Result") -> "Figure":
             ax.axvspan(*inside, color="0.9", zorder=0)
         ax.set_xlim(low, high)
         ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.set_yticks(range(len(rows)), [name for name, _ in rows])
-        ax.set_title(f"{check.sentence} ({check.bound}): {check.verdict}", fontsize=9, loc="left")
+        ax.set_yticks(range(len(rows)), [_literal(name) for name, _ in rows])
+        ax.set_title(f"{_literal(check.sentence)} ({check.bound}): {check.verdict}", fontsize=9, loc="left")
     return figure
 
 
@@ -217,19 +217,20 @@ def _lines(data: "xr.Dataset", names: list[str], axis: str) -> "Figure":
                 continue
             low, high = values.quantile([0.1, 0.9], "seed").values
             ax.fill_between(at, low, high, alpha=0.2, color=f"C{i}", lw=0)
-            ax.plot(at, values.mean("seed"), "o-", ms=3, color=f"C{i}", label=arm or None)
+            ax.plot(at, values.mean("seed"), "o-", ms=3, color=f"C{i}", label=_literal(arm) or None)
         _axis(ax, axis, at, labels, log)
         spread = abs(data[name].mean("seed").values)
         if spread.min() > 0 and data[name].min() > 0 and spread.max() / spread.min() > 50:
             ax.set_yscale("log")
-        ax.set_ylabel(name.replace("_", " "))
+        ax.set_ylabel(_words(name))
     for ax in list(grid.flat)[len(names) :]:
         ax.set_axis_off()
     if "arm" in data.dims:
         handles, words = grid.flat[0].get_legend_handles_labels()
         figure.legend(handles, words, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(
-        f"{data.attrs.get('study', '')}: mean and 10–90% band over {data.sizes['seed']} seeds", fontsize=10
+        f"{_literal(data.attrs.get('study', ''))}: mean and 10–90% band over {data.sizes['seed']} seeds",
+        fontsize=10,
     )
     return figure
 
@@ -257,10 +258,12 @@ def _maps(data: "xr.Dataset", names: list[str], x: str, y: str) -> "Figure":
                 found = one[axis].values
                 every = math.ceil(len(found) / 5)
                 setter(range(0, len(found), every), [_word(v) for v in found[::every]])
-            ax.set_xlabel(x)
-            ax.set_ylabel(y)
-            ax.set_title(f"{name.replace('_', ' ')}" + (f" · {arm}" if arm else ""), fontsize=9)
-    figure.suptitle(f"{data.attrs.get('study', '')}: mean over {data.sizes['seed']} seeds", fontsize=10)
+            ax.set_xlabel(_words(x))
+            ax.set_ylabel(_words(y))
+            ax.set_title(_words(name) + (f" · {_literal(arm)}" if arm else ""), fontsize=9)
+    figure.suptitle(
+        f"{_literal(data.attrs.get('study', ''))}: mean over {data.sizes['seed']} seeds", fontsize=10
+    )
     return figure
 
 
@@ -277,8 +280,17 @@ def _axis(ax: "Axes", name: str, at: Any, labels: list[str] | None, log: bool) -
         ax.set_xticks(list(at), labels)
     if log:
         ax.set_xscale("log")
-    ax.set_xlabel(name.replace("_", " "))
+    ax.set_xlabel(_words(name))
 
 
 def _word(value: Any) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+    return f"{value:.2g}" if isinstance(value, float) else _literal(str(value))
+
+
+def _words(name: str) -> str:
+    return _literal(name.replace("_", " "))
+
+
+def _literal(text: str) -> str:
+    """A text in which a dollar is a dollar, not the start of a formula."""
+    return text.replace("$", r"\$")

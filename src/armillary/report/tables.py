@@ -1,5 +1,6 @@
 """Sweeps and stored runs as tables and files."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ def runs(frame: "pl.DataFrame") -> "Table":
         and not isinstance(kind, pl.List | pl.Array)
         and frame[name].null_count() < len(frame)
     ]
-    made = table(*shown[:14])
+    made = table(*map(_visible, shown[:14]))
     for row in frame.select(shown[:14]).iter_rows(named=True):
         made.add_row(*(_cell(name, value) for name, value in row.items()))
     return made
@@ -61,12 +62,17 @@ def _cell(name: str, value: Any) -> Any:
     if value is None:
         return ""
     if name == "run":
-        return value[:8]
+        return _visible(str(value)[:8])
     if name == "date":
-        return value[:19].replace("T", " ")
+        return _visible(str(value)[:19].replace("T", " "))
     if name == "status":
-        return verdict("diverged") if value == "diverged" else value
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return verdict("diverged") if value == "diverged" else _visible(str(value))
+    return f"{value:.4g}" if isinstance(value, float) else _visible(str(value))
+
+
+def _visible(text: str) -> str:
+    """A text without the characters that steer a terminal: rows may come from somebody else's store."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def as_json(frame: "pl.DataFrame") -> list[dict[str, Any]]:
@@ -75,6 +81,7 @@ def as_json(frame: "pl.DataFrame") -> list[dict[str, Any]]:
     for row in frame.iter_rows(named=True):
         row = {k: v for k, v in row.items() if v is not None and k != "shapes"}
         if "versions" in row:
-            row["versions"] = json.loads(row["versions"])
+            with contextlib.suppress(ValueError, TypeError):  # a row of somebody else's
+                row["versions"] = json.loads(row["versions"])
         found.append(row)
     return found
