@@ -1,5 +1,8 @@
 """The site as a person meets it: opened from its folder in Chromium."""
 
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -109,6 +112,25 @@ def test_the_search_of_the_whole_site_works_from_a_folder(page, site):
     page.locator(".md-search-result__item a").first.wait_for()
     found = page.eval_on_selector_all(".md-search-result__item a", "links => links.map(a => a.href)")
     assert any("api/measure.html" in link for link in found)
+
+
+def test_from_a_server_the_index_of_the_search_waits_until_it_is_needed(browser, site):
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site.path))
+    handler.log_message = lambda *_: None
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        context = browser.new_context()
+        page = context.new_page()
+        requests = []
+        page.on("request", lambda r: requests.append(r.url))
+        page.goto(f"http://127.0.0.1:{server.server_port}/index.html", wait_until="networkidle")
+        assert not any("search_index" in url for url in requests)
+        page.locator(".md-search__input").click()
+        page.keyboard.type("lanczos", delay=30)
+        page.locator(".md-search-result__item a").first.wait_for()
+        assert all(url.startswith(f"http://127.0.0.1:{server.server_port}/") for url in requests)
+        context.close()
+        server.shutdown()
 
 
 def test_a_title_with_markup_shows_as_text(page, site):

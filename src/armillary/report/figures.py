@@ -99,6 +99,9 @@ def thumbnail(figure: "Figure") -> bytes:
             ax.set_subplotspec(GridSpec(1, 1, figure=figure)[0])
             if (legend := ax.get_legend()) is not None:
                 legend.set_loc("best")
+                if len(legend.get_texts()) > 3:  # a long one covers the lines
+                    for words in legend.get_texts():
+                        words.set_fontsize(8)
     figure.set_size_inches(4.0, 2.5)
     _fit_words(figure)
     buffer = io.BytesIO()

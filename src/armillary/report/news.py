@@ -1,6 +1,7 @@
 """New and changed verdicts, newest first: as lines for the terminal and as an Atom feed."""
 
 import datetime
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -8,6 +9,8 @@ from xml.etree import ElementTree
 from armillary.lab import catalogue, record
 from armillary.lab.errors import InputError
 
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""Characters that XML cannot hold."""
 ATOM = "http://www.w3.org/2005/Atom"
 
 
@@ -76,7 +79,7 @@ def atom(events: Sequence[Event], *, url: str = "", limit: int = 100) -> bytes:
 
     def add(parent: ElementTree.Element, name: str, text: str = "", **attributes: str) -> ElementTree.Element:
         made = ElementTree.SubElement(parent, f"{{{ATOM}}}{name}", attributes)
-        made.text = text or None
+        made.text = _CONTROL.sub("", text) or None
         return made
 
     add(feed, "title", "armillary: new and changed verdicts")

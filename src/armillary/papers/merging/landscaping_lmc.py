@@ -237,14 +237,18 @@ def figure(arms):
         layers.scatter(run.layer_predicted, run.layer_height, s=14, color=colour, label=f"part at {k}")
     layers.scatter([], [], s=12, marker="x", color="0.7", label="curvature in a random direction (control)")
     gauss_newton = arms["part at 0"].gauss_newton.mean("seed")
-    stacked[1].plot(t, gauss_newton, "--", color="C0", label="its Gauss-Newton part (control)")
+    (part,) = stacked[1].plot(
+        t, gauss_newton, "--", color="C0", label="part at 0, Gauss-Newton part alone (control)"
+    )
     stacked[0].set(ylabel="loss above the chord, nats", title="Between two branches: a ridge …")
     stacked[1].set(ylabel="curvature Δ'HΔ, nats", title="… whose negative curvature …")
     stacked[2].set(ylabel="-G(½, s) Δ'HΔ, nats", title="… weighted and summed is its height")
     stacked[2].set_xlabel("position on the segment")
     for ax in stacked:
         ax.axhline(0, color="k", lw=0.6)
-    stacked[1].legend()
+    stacked[0].legend(loc="upper right")
+    stacked[0].set_gid("thumbnail")
+    stacked[1].legend(handles=[part], loc="lower left")
     low = min(
         float(arms[f"part at {k}"][n].min()) for k in PARTINGS for n in ("layer_height", "layer_predicted")
     )

@@ -1,29 +1,26 @@
-"""The static site: our pages rendered to Markdown with raw HTML, then MkDocs with the Material theme."""
+"""The static site: our pages as Markdown with HTML in it, then MkDocs with the Material theme."""
 
+import importlib.util
 import logging
 import os
 import shutil
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from armillary import __version__
 from armillary.lab.errors import InputError
 from armillary.report import news
-from armillary.report.site import draw, gather, methods
-from armillary.report.site.gather import NUCLEUS, OWN, Paper
+from armillary.report.site import gather, methods, pages
+from armillary.report.site.gather import NUCLEUS
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1]
 MARK = ".armillary-site"
 """A file that says that a folder is a site of ours, which the next build may replace."""
-VERDICTS = ("holds", "fails", "diverged", "vacuous", "undecided", "unrecorded", "planned")
-VERBS = ("run", "sweep", "load", "catalogue", "record", "verify")
 
 
 @dataclass(frozen=True)
@@ -59,24 +56,30 @@ def build(out: Path, own: Iterable[str | Path] = (), *, url: str = "") -> Built:
         url += "/"
     with tempfile.TemporaryDirectory(prefix="armillary-site-") as scratch:
         source, made = Path(scratch, "docs"), Path(scratch, "site")
-        _write(source, papers)
+        pages.write(source, docs(), papers)
         warnings = _mkdocs(source, made, url)
-        (made / "feed.xml").write_bytes(news.atom(_events(papers), url=url))
+        (made / "feed.xml").write_bytes(news.atom(pages.events(papers), url=url))
         for name in ("404.html", "sitemap.xml", "sitemap.xml.gz", "objects.inv"):
             (made / name).unlink(missing_ok=True)
         for path in made.rglob("*.map"):
             path.unlink()
         (made / MARK).write_text(f"built by armillary {__version__}\n")
-        pages = sum(1 for _ in made.rglob("*.html"))
+        count = sum(1 for _ in made.rglob("*.html"))
         _replace(made, out)
-    return Built(out, len(papers), pages, time.monotonic() - start, tuple(warnings))
+    return Built(out, len(papers), count, time.monotonic() - start, tuple(warnings))
 
 
 def needed() -> None:
     """**Raises:** `InputError` if the site's extra is not installed."""
-    import importlib.util
-
-    for module in ("jinja2", "latex2mathml", "material", "mkdocs", "mkdocstrings_handlers", "pygments"):
+    for module in (
+        "jinja2",
+        "latex2mathml",
+        "material",
+        "mkdocs",
+        "mkdocstrings_handlers",
+        "pygments",
+        "yaml",
+    ):
         if importlib.util.find_spec(module) is None:
             raise InputError(f"the site needs {module}; pip install 'armillary[site]'")
 
@@ -92,7 +95,10 @@ def _check_target(out: Path) -> None:
         raise InputError(f"{out} is a file; choose another folder")
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
         raise InputError(f"{out} is not empty and no site of armillary; choose another folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {out.parent}: {error.strerror}") from None
     if not os.access(out.parent, os.W_OK):
         raise InputError(f"cannot write to {out.parent}")
 
@@ -107,180 +113,6 @@ def _replace(made: Path, out: Path) -> None:
         (near / "new").rename(out)
     finally:
         shutil.rmtree(near, ignore_errors=True)
-
-
-def _events(papers: Sequence[Paper]) -> list[news.Event]:
-    return news.newest_first(e for p in papers for e in news.of_history(p.slug, p.title, p.history))
-
-
-@cache
-def _templates() -> Any:
-    import jinja2
-
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    made.globals |= {
-        "pc": lambda x: f"{x:.2f}%",
-        "interval": draw.interval,
-        "version": __version__,
-        "sentence": lambda text: text[:1].upper() + text[1:],
-        "setting": _setting,
-        "code": _code,
-    }
-    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
-    return made
-
-
-def _setting(value: Any) -> str:
-    """A setting's value as one reads it."""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_setting, value)) if value else "none"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _code(text: str) -> Any:
-    """A docstring's sentence with its backticks as code."""
-    import re
-
-    from markupsafe import Markup, escape
-
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def _page(path: Path, template: str, title: str, **values: Any) -> None:
-    """Render a page. MkDocs' own templates escape nothing: a title reaches them escaped, as JSON, which is YAML."""
-    import json
-
-    from markupsafe import Markup, escape
-
-    quoted = Markup(json.dumps(str(escape(title))))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_templates().get_template(template).render(title=quoted, **values), encoding="utf-8")
-
-
-def _write(source: Path, papers: Sequence[Paper]) -> None:
-    """The folder that MkDocs reads."""
-    if docs().is_dir():
-        shutil.copytree(docs(), source)
-    shutil.copytree(HERE / "static", source / "static")
-    figures = source / "figures"
-    figures.mkdir(parents=True)
-    for paper in papers:
-        if paper.figure:
-            for path in paper.figure:
-                shutil.copyfile(path, figures / f"{paper.slug}{path.suffix}")
-        _paper(source, paper, papers)
-    newest = sorted(papers, key=lambda p: p.title.lower())
-    newest.sort(key=lambda p: p.verified, reverse=True)
-    verdicts = Counter(p.verdict for p in papers)
-    tags = Counter(t for p in papers for t in p.tags)
-    shelves = _shelves(papers)
-    _page(
-        source / "index.md",
-        "catalogue.html",
-        "Catalogue",
-        papers=newest,
-        subjects=[s["subject"] for s in shelves],
-        years=sorted({p.year for p in papers if p.year}, reverse=True),
-        tags=sorted(t for t, n in tags.items() if n >= 3),
-        counts={
-            "runnable": sum(p.runnable for p in papers),
-            "verdicts": [(v, verdicts[v]) for v in VERDICTS if verdicts[v]],
-        },
-    )
-    for shelf in shelves:
-        name = shelf["subject"].name
-        path = source / "subjects" / f"{name}.md"
-        story = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if story.startswith("# "):
-            story = story.partition("\n")[2]
-        _page(path, "subject.html", shelf["subject"].title, **shelf, story=story)
-    _page(source / "subjects" / "index.md", "subjects.html", "Subjects", shelves=shelves)
-    events = _events(papers)
-    since = events[0].date[:10] if events else "2026-01-01"
-    _page(source / "news.md", "news.html", "New and changed verdicts", events=events, since=since)
-    _api(source / "api")
-    _list_guides(source / "guides")
-
-
-def _list_guides(folder: Path) -> None:
-    """Name the guides that the list of guides does not."""
-    index = folder / "index.md"
-    if not index.is_file():
-        return
-    text = index.read_text(encoding="utf-8")
-    for path in sorted(folder.glob("*.md")):
-        if path != index and f"({path.name})" not in text:
-            title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-            text += f"- [{title}]({path.name})\n"
-    index.write_text(text, encoding="utf-8")
-
-
-def _paper(source: Path, paper: Paper, papers: Sequence[Paper]) -> None:
-    last = paper.latest or {}
-    path = Path(paper.described.get("source") or "")
-    name = path.relative_to(PACKAGE.parent).as_posix() if path.is_relative_to(PACKAGE) else path.name
-    _page(
-        source / f"{paper.page}.md",
-        "paper.html",
-        paper.title,
-        p=paper,
-        checks=draw.drawn(last.get("checks", ())),
-        requires=draw.drawn(last.get("requires", ())),
-        near=gather.neighbours(paper, papers),
-        story=(source / "nucleus" / f"{paper.slug}.md").is_file(),
-        example=_highlight(paper.example),
-        source=_highlight(paper.source),
-        lines=len(paper.source.splitlines()),
-        file=name,
-        bibtex=paper.title.replace("{", r"\{").replace("}", r"\}"),
-    )
-
-
-def _highlight(code: str) -> Any:
-    from markupsafe import Markup
-    from pygments import highlight
-    from pygments.formatters import HtmlFormatter
-    from pygments.lexers import PythonLexer
-
-    return Markup(highlight(code, PythonLexer(), HtmlFormatter(nowrap=True)).rstrip())
-
-
-def _shelves(papers: Sequence[Paper]) -> list[dict[str, Any]]:
-    """The subjects in order of title, the user's own first, each with its papers and verdicts."""
-    made = []
-    subjects = sorted({p.subject for p in papers}, key=lambda s: (s != OWN, s.title))
-    for subject in subjects:
-        mine = sorted(
-            (p for p in papers if p.subject == subject),
-            key=lambda p: (not p.runnable, -(p.year or 9999), p.title),
-        )
-        counts = Counter(p.verdict for p in mine)
-        made.append(
-            {"subject": subject, "papers": mine, "verdicts": [(v, counts[v]) for v in VERDICTS if counts[v]]}
-        )
-    return made
-
-
-def _api(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    verbs = "\n\n".join(f"::: armillary.{name}" for name in VERBS)
-    (folder / "index.md").write_text(
-        f'# armillary\n\nThe verbs, as in `armillary.run("one-step-gd")`.\n\n{verbs}\n\n::: armillary.result.Result\n',
-        encoding="utf-8",
-    )
-    for name in ("lab", *methods.packages()):
-        shown = "options: {show_root_heading: false, show_root_toc_entry: false}"
-        text = f"# armillary.{name}\n\n::: armillary.{name}\n    {shown}\n"
-        for method in methods.exported().values():
-            if method.package == name and method.hidden:
-                text += f"\n::: {method.anchor}\n"
-        (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def _nav(source: Path) -> list[Any]:

@@ -1,6 +1,7 @@
 """All that the site says of a paper, gathered from its row, its study, its record and its figure. Runs nothing."""
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -66,6 +67,11 @@ class Paper:
         return f"papers/{self.slug}"
 
     @property
+    def command(self) -> str:
+        """The target as a shell takes it."""
+        return shlex.quote(self.target)
+
+    @property
     def latest(self) -> record.Record | None:
         """The newest entry of its record."""
         return self.history[-1] if self.history else None
@@ -109,7 +115,7 @@ class Paper:
         own = methods.first_example(self.methods) or methods.first_example(self.imports)
         return own or (
             "import armillary\n\n"
-            f'result = armillary.run("{self.target}")\n'
+            f"result = armillary.run({self.target!r})\n"
             "result.verdict, result.checks[0].interval\n"
             "result.data  # each arm's measurements, as an xarray.Dataset\n"
             "result.figure()"
