@@ -89,6 +89,18 @@ def test_floats_share_a_program_and_words_do_not():
     assert found.plan[0] == "2 cpu, 2 group(s) of runs"
 
 
+@pytest.mark.parametrize("plan", [Plan(1, 1), Plan(1, 4)])
+def test_a_measurement_may_be_a_constant(plan):
+    constant = lambda key: {
+        "zero": jnp.array(0),
+        "pair": jnp.array([1.0, 2.0]),
+        "own": jax.random.normal(key),
+    }
+    data = run(Study(constant), plan=plan).data["default"]
+    assert data.zero.values.tolist() == [0] * 4
+    assert data.pair.values.tolist() == [[1, 2]] * 4
+
+
 def test_x64_is_local():
     def experiment(key, *, value=0.1):
         return {"kept": jnp.asarray(value), "drawn": jax.random.normal(key)}

@@ -480,7 +480,7 @@ def program(group: Group, place: jax.Device) -> Any:
     def lanes(seeds: Any, floats: Any, data: Any, base: Any) -> dict[str, Any]:
         if group.chunk > 1:
             return jax.vmap(run, in_axes=(0, 0, None, None))(seeds, floats, data, base)
-        return jax.tree.map(lambda x: x[None], run(seeds[0], floats[0], data, base))
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], run(seeds[0], floats[0], data, base))
 
     def make() -> Any:
         here = SingleDeviceSharding(place)

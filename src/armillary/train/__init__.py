@@ -1,6 +1,17 @@
 """Training: one scan-based loop, optimizers as Optax transformations, training rules."""
 
 from armillary.train.boosting import Boosted, boosted_part, line_search_newton, sgd_boost
+from armillary.train.evolution import (
+    Evolved,
+    SeedGenome,
+    centred_ranks,
+    decode,
+    deep_ga,
+    es_gradient,
+    first_weights,
+    mutate,
+    seeded_noise,
+)
 from armillary.train.fit import Fit, fit
 from armillary.train.kernel_ridge import kernel_ridge
 from armillary.train.layerwise import layerwise_three_layer
@@ -39,14 +50,21 @@ __all__ = [
     "NTK",
     "STANDARD",
     "Boosted",
+    "Evolved",
     "Fit",
     "LayerScale",
     "Limit",
     "Parametrized",
+    "SeedGenome",
     "Separator",
     "batch_perceptron",
     "boosted_part",
+    "centred_ranks",
     "classify_abc",
+    "decode",
+    "deep_ga",
+    "es_gradient",
+    "first_weights",
     "fit",
     "iterates",
     "kernel_ridge",
@@ -57,12 +75,14 @@ __all__ = [
     "logistic_weights",
     "lr_sensitivity",
     "median_of_means",
+    "mutate",
     "normalized_logistic_gd",
     "parametrize",
     "perceptron_weights",
     "reduced_gradient",
     "rescale_layers",
     "scale_layer_rates",
+    "seeded_noise",
     "separate",
     "sgd_boost",
     "winsorized_mean",

@@ -1,0 +1,30 @@
+"""Environments, episodes in them, and learning from rewards."""
+
+from armillary.decide.classic_control import acrobot, cart_pole, mountain_car, pendulum
+from armillary.decide.environment import Environment, Episode, Trajectory, episode, trajectory
+from armillary.decide.maze import CELLS, Maze, box_maze, box_walls, point_robot
+from armillary.decide.novelty import Archive, empty_archive, novelty, remember
+from armillary.decide.policy_gradient import policy_gradient, returns_to_go
+
+__all__ = [
+    "CELLS",
+    "Archive",
+    "Environment",
+    "Episode",
+    "Maze",
+    "Trajectory",
+    "acrobot",
+    "box_maze",
+    "box_walls",
+    "cart_pole",
+    "empty_archive",
+    "episode",
+    "mountain_car",
+    "novelty",
+    "pendulum",
+    "point_robot",
+    "policy_gradient",
+    "remember",
+    "returns_to_go",
+    "trajectory",
+]
