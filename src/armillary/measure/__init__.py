@@ -30,6 +30,19 @@ from armillary.measure.curvature import (
 )
 from armillary.measure.hessian_sizes import HessianSizes, hessian_sizes
 from armillary.measure.lanczos import Lanczos, Ritz, lanczos, largest_eigenvalues, ritz, tridiagonal
+from armillary.measure.learners import (
+    AlgorithmMatch,
+    Learner,
+    algorithm_match,
+    bayes_optimal,
+    gradient_descent,
+    gradient_descent_path,
+    iterative_newton,
+    least_squares,
+    nearest_neighbours,
+    newton_schulz_path,
+    ridge,
+)
 from armillary.measure.linear_attention import (
     EffectiveStep,
     effective_step,
@@ -60,6 +73,7 @@ from armillary.measure.stability import Stability, batch_noise, mean_square_stab
 from armillary.measure.trace import Estimate, frobenius_norm, hutchinson_trace, hutchpp_trace
 
 __all__ = [
+    "AlgorithmMatch",
     "BezierPath",
     "CoordinateCheck",
     "DirectionalCurvature",
@@ -67,6 +81,7 @@ __all__ = [
     "Estimate",
     "HessianSizes",
     "Lanczos",
+    "Learner",
     "Outliers",
     "PowerLaw",
     "Ritz",
@@ -74,7 +89,9 @@ __all__ = [
     "Spectrum",
     "Stability",
     "accuracy",
+    "algorithm_match",
     "batch_noise",
+    "bayes_optimal",
     "bezier_barrier",
     "bezier_losses",
     "bezier_point",
@@ -90,6 +107,8 @@ __all__ = [
     "gauss_newton_matrix",
     "gauss_newton_operator",
     "gauss_newton_vector_product",
+    "gradient_descent",
+    "gradient_descent_path",
     "gradient_matrix",
     "green_barrier",
     "green_function",
@@ -100,10 +119,12 @@ __all__ = [
     "hessian_vector_product",
     "hutchinson_trace",
     "hutchpp_trace",
+    "iterative_newton",
     "lanczos",
     "lanczos_quadrature",
     "largest_eigenvalues",
     "largest_logit",
+    "least_squares",
     "line_losses",
     "line_point",
     "linear_attention_optimum",
@@ -112,12 +133,15 @@ __all__ = [
     "m_coherence",
     "m_coherence_two_batches",
     "mean_square_stability",
+    "nearest_neighbours",
+    "newton_schulz_path",
     "one_step_optimum",
     "path_barrier",
     "path_curvature",
     "per_example_gradients",
     "power_law",
     "relative_change",
+    "ridge",
     "ritz",
     "root_mean_square",
     "separability",
