@@ -188,3 +188,12 @@ def test_too_few_queries_are_refused():
             jnp.ones((1, 2, 3)),
             jnp.ones((1, 2)),
         )
+
+
+def test_a_batch_of_prompts_needs_no_batched_decomposition():
+    """See `armillary.measure.eigen`."""
+    learners = [least_squares, ridge(0.5), bayes_optimal(jnp.eye(3) + 0.5, 0.5)]
+    shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((5, 6, 3), (5, 6), (5, 4, 3), (5, 4))]
+    program = jax.jit(lambda *prompts: algorithm_match(learners, learners, *prompts)).lower(*shapes).as_text()
+    assert "lapack" in program
+    assert 'num_batch_dims = "1"' not in program

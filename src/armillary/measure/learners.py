@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from armillary.measure.eigen import eigh
 from armillary.measure.linear_attention import Covariance, Scalar
 
 Learner = Callable[
@@ -26,7 +27,7 @@ def least_squares(
     x: Float[Array, "length dim"], y: Float[Array, " length"], query: Float[Array, "queries dim"]
 ) -> Float[Array, " queries"]:
     """Least squares of minimum norm: a learner by itself, also for prompts shorter than their dimension."""
-    return query @ jnp.linalg.lstsq(x, y)[0]
+    return query @ (_pseudo_inverse(x) @ y)
 
 
 def ridge(penalty: Scalar) -> Learner:
@@ -35,7 +36,7 @@ def ridge(penalty: Scalar) -> Learner:
     The Bayes-optimal predictor for w ~ N(0, t I) and noise of variance s is ridge(s/t). A sum over the examples,
     as in scikit-learn's `Ridge(alpha)`, not a mean.
     """
-    return lambda x, y, query: query @ _posterior_mean(x, y, jnp.eye(x.shape[-1], dtype=x.dtype), penalty)
+    return lambda x, y, query: query @ _posterior_mean(x, y, penalty)
 
 
 def bayes_optimal(task_covariance: Covariance, noise: Scalar) -> Learner:
@@ -50,8 +51,13 @@ def bayes_optimal(task_covariance: Covariance, noise: Scalar) -> Learner:
       there are enough of them to fix w.
     """
     prior = jnp.asarray(task_covariance)
-    prior = jnp.diag(prior) if prior.ndim == 1 else prior
-    return lambda x, y, query: query @ _posterior_mean(x, y, prior, noise)
+    if prior.ndim == 1:
+        root = jnp.diag(jnp.sqrt(prior))
+    else:
+        values, vectors = eigh(prior)
+        root = vectors * jnp.sqrt(jnp.maximum(values, 0))
+    # In the inputs x·root the prior is the identity.
+    return lambda x, y, query: query @ root @ _posterior_mean(x @ root, y, noise)
 
 
 def gradient_descent(
@@ -272,7 +278,7 @@ def algorithm_match(
 
     def compare(x: Array, y: Array, query: Array, target: Array) -> tuple[Array, ...]:
         (a, slope_a), (b, slope_b) = read(rows, x, y, query), read(columns, x, y, query)
-        fit = jnp.linalg.pinv(query)
+        fit = _pseudo_inverse(query)
         weights_a, weights_b = a @ fit.T, b @ fit.T
         error_a, error_b = a - target, b - target
         return (
@@ -297,13 +303,29 @@ def _normal_equations(x: Array, y: Array) -> tuple[Array, Array]:
     return x.T @ x / len(x), x.T @ y / len(x)
 
 
-def _posterior_mean(x: Array, y: Array, prior: Array, noise: Scalar) -> Array:
-    """(XᵀX + noise·prior⁻¹)⁻¹ Xᵀy, solved in the smaller of its two forms, neither of which inverts the prior."""
+def _posterior_mean(x: Array, y: Array, noise: Scalar) -> Array:
+    """(XᵀX + noise·I)⁻¹ Xᵀy, in the smaller of its two forms."""
     length, dim = x.shape
     if length <= dim:
-        gram = x @ prior @ x.T + noise * jnp.eye(length, dtype=x.dtype)
-        return prior @ x.T @ jnp.linalg.solve(gram, y)
-    return jnp.linalg.solve(prior @ x.T @ x + noise * jnp.eye(dim, dtype=x.dtype), prior @ x.T @ y)
+        return x.T @ _solve_positive(x @ x.T + noise * jnp.eye(length, dtype=x.dtype), y)
+    return _solve_positive(x.T @ x + noise * jnp.eye(dim, dtype=x.dtype), x.T @ y)
+
+
+def _solve_positive(matrix: Array, right: Array) -> Array:
+    """A⁻¹b for a positive definite A, by elimination: plain arithmetic, so that a batch of prompts is one loop."""
+
+    def eliminate(i: Array, both: Array) -> Array:
+        row = both[i] / both[i, i]
+        return (both - jnp.outer(both[:, i], row)).at[i].set(row)
+
+    both = jnp.concatenate([matrix, right[:, None]], -1)
+    return jax.lax.fori_loop(0, len(matrix), eliminate, both)[:, -1]
+
+
+# Matrix by matrix under `vmap`, for the reason that `armillary.measure.eigen` gives.
+@jax.custom_batching.sequential_vmap
+def _pseudo_inverse(matrix: Array) -> Array:
+    return jnp.linalg.pinv(matrix)
 
 
 def _unit(vectors: Array) -> Array:
