@@ -28,7 +28,11 @@ from armillary.measure.curvature import (
     hessian_operator,
     hessian_vector_product,
 )
+from armillary.measure.early_warning import EarlyWarning, early_warning
 from armillary.measure.hessian_sizes import HessianSizes, hessian_sizes
+from armillary.measure.jackknife import Jackknife, jackknife, leave_one_out
+from armillary.measure.kernels import empirical_ntk, kernel_alignment
+from armillary.measure.krylov import KrylovRuns, krylov_runs
 from armillary.measure.lanczos import Lanczos, Ritz, lanczos, largest_eigenvalues, ritz, tridiagonal
 from armillary.measure.linear_attention import (
     EffectiveStep,
@@ -36,6 +40,15 @@ from armillary.measure.linear_attention import (
     linear_attention_optimum,
     linear_attention_risk,
     one_step_optimum,
+)
+from armillary.measure.neural_collapse import NeuralCollapse, neural_collapse
+from armillary.measure.noise_scale import (
+    GradientNoise,
+    OpposingGroups,
+    gaussian_share,
+    gradient_noise,
+    opposing_groups,
+    overlap_from_sums,
 )
 from armillary.measure.path_curvature import (
     DirectionalCurvature,
@@ -63,10 +76,16 @@ __all__ = [
     "BezierPath",
     "CoordinateCheck",
     "DirectionalCurvature",
+    "EarlyWarning",
     "EffectiveStep",
     "Estimate",
+    "GradientNoise",
     "HessianSizes",
+    "Jackknife",
+    "KrylovRuns",
     "Lanczos",
+    "NeuralCollapse",
+    "OpposingGroups",
     "Outliers",
     "PowerLaw",
     "Ritz",
@@ -82,7 +101,9 @@ __all__ = [
     "cross_entropy",
     "dense",
     "directional_curvature",
+    "early_warning",
     "effective_step",
+    "empirical_ntk",
     "exact_spectrum",
     "example_overlap",
     "flatten",
@@ -90,7 +111,9 @@ __all__ = [
     "gauss_newton_matrix",
     "gauss_newton_operator",
     "gauss_newton_vector_product",
+    "gaussian_share",
     "gradient_matrix",
+    "gradient_noise",
     "green_barrier",
     "green_function",
     "hessian_matrix",
@@ -100,10 +123,14 @@ __all__ = [
     "hessian_vector_product",
     "hutchinson_trace",
     "hutchpp_trace",
+    "jackknife",
+    "kernel_alignment",
+    "krylov_runs",
     "lanczos",
     "lanczos_quadrature",
     "largest_eigenvalues",
     "largest_logit",
+    "leave_one_out",
     "line_losses",
     "line_point",
     "linear_attention_optimum",
@@ -112,7 +139,10 @@ __all__ = [
     "m_coherence",
     "m_coherence_two_batches",
     "mean_square_stability",
+    "neural_collapse",
     "one_step_optimum",
+    "opposing_groups",
+    "overlap_from_sums",
     "path_barrier",
     "path_curvature",
     "per_example_gradients",

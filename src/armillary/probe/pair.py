@@ -43,11 +43,9 @@ def barrier(problem: Problem, setting: Setting) -> list[Row]:
         )
     ]
     if problem.permuted is not None:
-        from armillary.merge import SymmetryError
-
         try:
             matched = problem.permuted(problem.vector, problem.other)
-        except SymmetryError as error:
+        except ValueError as error:  # an operation through which units cannot be followed
             rows[0].detail["unmatched"] = str(error)
             setting.tell(f"barrier: units were not matched: {error}")
             return rows

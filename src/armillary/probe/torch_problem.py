@@ -65,8 +65,10 @@ def from_torch(
         start=None if start is None else engine.flat(start, "start"),
         other=None if other is None else engine.flat(other, "other"),
         dataset=dataset,
+        permuted=lambda a, b: engine.permuted(a, b, first),
     )
-    engine.complete(next(iter(problem.data)))
+    first = next(iter(problem.data))
+    engine.complete(first)
     return problem
 
 
@@ -138,9 +140,36 @@ class TorchEngine:
         if missing:
             raise InputError(f"{name}=: has no parameter {missing[0]!r}")
         parts = [state[leaf.name] for leaf in self.leaves]
+        buffers = dict(other.named_buffers()) if not isinstance(other, Mapping) else other
+        for buffer, value in self.model.named_buffers():
+            if value.is_floating_point() and buffer in buffers and not value.equal(buffers[buffer].to(value)):
+                raise InputError(
+                    f"{name}=: its buffer {buffer} differs from the model's, and only parameters can be exchanged; "
+                    "fold batch norm into the layers first (torch.nn.utils.fusion)"
+                )
         if bad := [leaf.name for leaf, p in zip(self.leaves, parts) if tuple(p.shape) != leaf.shape]:
             raise InputError(f"{name}=: {bad[0]} has another shape than the model's")
         return self.torch.cat([p.detach().reshape(-1).cpu() for p in parts]).numpy().astype(self.vector.dtype)
+
+    def permuted(self, a: np.ndarray, b: np.ndarray, batch: Batch) -> np.ndarray:
+        """b with its units permuted so that its weights come close to a's.
+
+        **Raises:** `ValueError` where the model has an operation through which units cannot be followed.
+        """
+        import jax.numpy as jnp
+
+        from armillary.measure.curvature import flatten
+        from armillary.merge import permutation_symmetry, permute, weight_matching
+        from armillary.probe.torch_graph import as_jax
+
+        batch = self._tensors(batch)
+        with self._twice_differentiable():
+            outputs = as_jax(lambda p: self._logits(self._call(p, batch)), self._parameters(self.own))
+        first, second = ([jnp.asarray(leaf.of(v)) for leaf in self.leaves] for v in (a, b))
+        names = [leaf.name for leaf in self.leaves]
+        symmetry = permutation_symmetry(lambda p, _: outputs(dict(zip(names, p))), first, jnp.zeros(1))
+        found = weight_matching(symmetry, first, second).permutations
+        return np.asarray(flatten(permute(symmetry, second, found))[0])
 
     # Batches
 
@@ -443,13 +472,23 @@ class Watch:
         """The module that is being computed."""
         return self.where[-1] if self.where and self.where[-1] else "model"
 
+    @contextlib.contextmanager
+    def _inside(self) -> Iterator[None]:
+        """One watched function may call another: only the outermost counts."""
+        outer, self.within = self.within, True
+        try:
+            yield
+        finally:
+            self.within = outer
+
     def _softmax(self, original: Callable) -> Callable:
         def softmax(tensor: Any, *args: Any, **kwargs: Any) -> Any:
             dim = args[0] if args else kwargs.get("dim")
             square = tensor.ndim == 3 and tensor.shape[-1] == tensor.shape[-2]
-            if dim in (-1, tensor.ndim - 1) and (tensor.ndim == 4 or square):
+            if not self.within and dim in (-1, tensor.ndim - 1) and (tensor.ndim == 4 or square):
                 self._keep("attention", self.place, tensor)
-            return original(tensor, *args, **kwargs)
+            with self._inside():
+                return original(tensor, *args, **kwargs)
 
         return softmax
 
@@ -483,10 +522,9 @@ class Watch:
 
     def _activate(self, original: Callable) -> Callable:
         def activate(*args: Any, **kwargs: Any) -> Any:
-            outer, self.within = self.within, True  # one function may call another
-            made = original(*args, **kwargs)
-            self.within = outer
-            if not outer:
+            with self._inside():
+                made = original(*args, **kwargs)
+            if not self.within:
                 self._keep("activations", self.place, made)
             return made
 
