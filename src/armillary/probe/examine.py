@@ -220,7 +220,7 @@ def load(target: str) -> Problem:
         raise
     except Exception as error:
         raise InputError(
-            f"{catalogue.line_of(error, path)}: {function}() fails: {type(error).__name__}: {_first_line(error)}"
+            f"{catalogue.line_of(error, path)}: {function}() fails: {type(error).__name__}: {error}"
         ) from None
     if not isinstance(problem, Problem):
         raise InputError(

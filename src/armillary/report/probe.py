@@ -91,11 +91,18 @@ def render(report: "Report") -> RenderableType:
         for row in rows:
             value = with_error(row.value, row.error)
             head = Text.assemble(
-                (row.quantity.ljust(widths[0]), "bold"), "  ", value.ljust(widths[1]), "  ", study(row)
+                ("! " if row.notable else "  ", "bold yellow"),
+                (row.quantity.ljust(widths[0]), "bold"),
+                "  ",
+                value.ljust(widths[1]),
+                "  ",
+                study(row),
             )
             body = Text.assemble((f"Against {against(row)}. ", "dim"), sentence(row))
             parts += [head, Padding(body, (0, 0, 0, 4))]
     parts.append(Text(""))
+    if any(row.notable for row in report.rows):
+        parts.append(Text("! past the point where the papers found trouble", style="dim"))
     parts += [Text(line) for line in remarks(report)]
     return Group(*parts)
 
