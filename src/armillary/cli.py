@@ -383,6 +383,89 @@ def verify(
 
 
 @app.command()
+def probe(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE.py:FUNCTION]", help="A function that returns a problem of `armillary.probe`."
+        ),
+    ] = None,
+    example: Annotated[
+        bool, typer.Option("--example", help="A small network, trained on the spot on real digits.")
+    ] = False,
+    log: Annotated[
+        Path | None, typer.Option(help="A CSV or parquet file of logged metrics, in place of a model.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of the log, with commas between; default: all numbers.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this measurement, or family of them; may be repeated."),
+    ] = None,
+    budget: Annotated[
+        float, typer.Option(help="Seconds. What does not fit is left out and listed with its cost.")
+    ] = 60.0,
+    memory: Annotated[
+        float, typer.Option(help="GB for vectors of the parameters' size that are kept.")
+    ] = 4.0,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The training run's, to hold curvature against.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="The training run's, to hold noise against.")] = None,
+    key: Annotated[int, typer.Option(help="The random vectors' seed.")] = 0,
+    as_json: Json = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the report as one HTML file, with figures.")
+    ] = None,
+) -> None:
+    """Measure a trained model, or a training log, the way the papers do; each row with its study's verdict."""
+    if (target is not None) + example + (log is not None) != 1:
+        raise InputError("expected one of FILE.py:FUNCTION, --example or --log FILE")
+    if columns is not None and log is None:
+        raise InputError("--columns names columns of a log: give --log too")
+    from armillary import probe as probing
+    from armillary.report import console
+    from armillary.report import probe as shown
+
+    if log is not None:
+        report = probing.examine_log(log, columns.split(",") if columns else None, key=key)
+    else:
+        if example:
+            from armillary.probe.example import problem, settings
+
+            found = problem()
+            learning_rate = learning_rate or settings["learning_rate"]
+            batch_size = batch_size or settings["batch_size"]
+        else:
+            assert target is not None
+            found = probing.load(target)
+        report = probing.examine(
+            found,
+            only=only,
+            budget=budget,
+            memory=memory,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            key=key,
+            tell=_say,
+        )
+    if html is not None:
+        from armillary.lab.store import write_whole
+        from armillary.report.probe_page import page as written
+
+        write_whole(html, written(report).encode())
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        console.console().print(shown.render(report))
+        if html is not None:
+            print(f"report: {html}")
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def new(name: Annotated[str, typer.Argument(help="The study's name; NAME.py is written here.")]) -> None:
     """Write a commented study file that runs as it is."""
     import keyword

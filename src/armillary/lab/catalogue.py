@@ -10,6 +10,7 @@ import traceback
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from armillary.lab.errors import InputError, nearest
@@ -171,6 +172,17 @@ def _of_file(path: Path) -> Entry:
         raise InputError(f"{path}: no such study file (a Python file with a `study`)")
     if path.is_relative_to(PAPERS) and (paper := rows().get(path.stem.replace("_", "-"))):
         return find(paper.slug)
+    study = getattr(load_file(path), "study", None)
+    if not isinstance(study, Study):
+        raise InputError(f"{path}: has no `study = Study(...)`; `armillary new NAME` writes one that runs")
+    return Entry(study, path.stem.replace("_", "-").lower(), path)
+
+
+def load_file(path: Path) -> ModuleType:
+    """A person's own Python file as a module; it may import its neighbours.
+
+    **Raises:** `InputError`, naming the line, if it does not import.
+    """
     name = f"armillary_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -178,19 +190,22 @@ def _of_file(path: Path) -> Entry:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))  # a study file may import its neighbours
+        sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (Exception, SystemExit) as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-        line = frames[-1].lineno if frames else getattr(error, "lineno", "?")
-        raise InputError(f"{path}, line {line}: does not import: {type(error).__name__}: {error}") from None
-    study = getattr(module, "study", None)
-    if not isinstance(study, Study):
-        raise InputError(f"{path}: has no `study = Study(...)`; `armillary new NAME` writes one that runs")
-    return Entry(study, path.stem.replace("_", "-").lower(), path)
+        raise InputError(
+            f"{line_of(error, path)}: does not import: {type(error).__name__}: {error}"
+        ) from None
+    return module
+
+
+def line_of(error: BaseException, path: Path) -> str:
+    """The file and the line in it from which an error came."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return f"{path}, line {frames[-1].lineno if frames else getattr(error, 'lineno', '?')}"
 
 
 def _named(name: str) -> str:

@@ -30,7 +30,11 @@ from armillary.measure.curvature import (
     hessian_vector_product,
 )
 from armillary.measure.deep_linear import growing_start, mode_curve, mode_strengths
+from armillary.measure.early_warning import EarlyWarning, early_warning
 from armillary.measure.hessian_sizes import HessianSizes, hessian_sizes
+from armillary.measure.jackknife import Jackknife, jackknife, leave_one_out
+from armillary.measure.kernels import empirical_ntk, kernel_alignment
+from armillary.measure.krylov import KrylovRuns, krylov_runs
 from armillary.measure.lanczos import Lanczos, Ritz, lanczos, largest_eigenvalues, ritz, tridiagonal
 from armillary.measure.learners import (
     AlgorithmMatch,
@@ -52,6 +56,15 @@ from armillary.measure.linear_attention import (
     linear_attention_optimum,
     linear_attention_risk,
     one_step_optimum,
+)
+from armillary.measure.neural_collapse import NeuralCollapse, neural_collapse
+from armillary.measure.noise_scale import (
+    GradientNoise,
+    OpposingGroups,
+    gaussian_share,
+    gradient_noise,
+    opposing_groups,
+    overlap_from_sums,
 )
 from armillary.measure.path_curvature import (
     DirectionalCurvature,
@@ -81,11 +94,17 @@ __all__ = [
     "BezierPath",
     "CoordinateCheck",
     "DirectionalCurvature",
+    "EarlyWarning",
     "EffectiveStep",
     "Estimate",
+    "GradientNoise",
     "HessianSizes",
+    "Jackknife",
+    "KrylovRuns",
     "Lanczos",
     "Learner",
+    "NeuralCollapse",
+    "OpposingGroups",
     "Outliers",
     "PowerLaw",
     "Ritz",
@@ -103,7 +122,9 @@ __all__ = [
     "cross_entropy",
     "dense",
     "directional_curvature",
+    "early_warning",
     "effective_step",
+    "empirical_ntk",
     "exact_spectrum",
     "example_overlap",
     "feature_recovery",
@@ -113,9 +134,11 @@ __all__ = [
     "gauss_newton_matrix",
     "gauss_newton_operator",
     "gauss_newton_vector_product",
+    "gaussian_share",
     "gradient_descent",
     "gradient_descent_path",
     "gradient_matrix",
+    "gradient_noise",
     "green_barrier",
     "green_function",
     "growing_start",
@@ -127,11 +150,15 @@ __all__ = [
     "hutchinson_trace",
     "hutchpp_trace",
     "iterative_newton",
+    "jackknife",
+    "kernel_alignment",
+    "krylov_runs",
     "lanczos",
     "lanczos_quadrature",
     "largest_eigenvalues",
     "largest_logit",
     "least_squares",
+    "leave_one_out",
     "line_losses",
     "line_point",
     "linear_attention_layer_risk",
@@ -144,8 +171,11 @@ __all__ = [
     "mode_curve",
     "mode_strengths",
     "nearest_neighbours",
+    "neural_collapse",
     "newton_schulz_path",
     "one_step_optimum",
+    "opposing_groups",
+    "overlap_from_sums",
     "path_barrier",
     "path_curvature",
     "per_example_gradients",
