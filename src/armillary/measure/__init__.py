@@ -75,6 +75,7 @@ from armillary.measure.path_curvature import (
 )
 from armillary.measure.per_example import gradient_matrix, per_example_gradients
 from armillary.measure.recovery import feature_recovery
+from armillary.measure.random_matrix import MarchenkoPastur, linear_generalization_curve, marchenko_pastur
 from armillary.measure.separability import Separability, separability
 from armillary.measure.snapshots import snapshot_rank
 from armillary.measure.spectrum import (
@@ -105,6 +106,7 @@ __all__ = [
     "Learner",
     "NeuralCollapse",
     "OpposingGroups",
+    "MarchenkoPastur",
     "Outliers",
     "PowerLaw",
     "Ritz",
@@ -164,9 +166,11 @@ __all__ = [
     "linear_attention_layer_risk",
     "linear_attention_optimum",
     "linear_attention_risk",
+    "linear_generalization_curve",
     "log_z_drift",
     "m_coherence",
     "m_coherence_two_batches",
+    "marchenko_pastur",
     "mean_square_stability",
     "mode_curve",
     "mode_strengths",

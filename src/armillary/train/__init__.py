@@ -15,6 +15,7 @@ from armillary.train.evolution import (
 from armillary.train.fit import Fit, fit
 from armillary.train.kernel_ridge import kernel_ridge
 from armillary.train.layerwise import layerwise_three_layer
+from armillary.train.linear import linear_descent
 from armillary.train.parametrization import (
     ABC,
     MUP,
@@ -71,6 +72,7 @@ __all__ = [
     "layer_scales",
     "layerwise_three_layer",
     "line_search_newton",
+    "linear_descent",
     "logistic_gd",
     "logistic_weights",
     "lr_sensitivity",
