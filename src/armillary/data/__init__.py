@@ -1,5 +1,6 @@
 """Tasks and data sets; each names its source and licence."""
 
+from armillary.data.clusters import XorClusters, xor_clusters
 from armillary.data.digits import Split, corrupt_labels, digits, split
 from armillary.data.hierarchical import (
     HierarchicalPolynomial,
@@ -17,6 +18,7 @@ __all__ = [
     "HierarchicalPolynomial",
     "Prompts",
     "Split",
+    "XorClusters",
     "corrupt_labels",
     "digits",
     "hermite",
@@ -27,4 +29,5 @@ __all__ = [
     "optimal_kernel",
     "split",
     "table",
+    "xor_clusters",
 ]

@@ -88,6 +88,7 @@ from armillary.measure.spectrum import (
     spectral_outliers,
 )
 from armillary.measure.stability import Stability, batch_noise, mean_square_stability
+from armillary.measure.timeline import Timeline, oddness, overfitting_timeline
 from armillary.measure.trace import Estimate, frobenius_norm, hutchinson_trace, hutchpp_trace
 
 __all__ = [
@@ -113,6 +114,7 @@ __all__ = [
     "Separability",
     "Spectrum",
     "Stability",
+    "Timeline",
     "accuracy",
     "algorithm_match",
     "batch_noise",
@@ -180,6 +182,9 @@ __all__ = [
     "one_step_optimum",
     "opposing_groups",
     "overlap_from_sums",
+    "oddness",
+    "one_step_optimum",
+    "overfitting_timeline",
     "path_barrier",
     "path_curvature",
     "per_example_gradients",

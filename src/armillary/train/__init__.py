@@ -43,6 +43,7 @@ from armillary.train.perceptron import (
 )
 from armillary.train.robust_mean import median_of_means, reduced_gradient, winsorized_mean
 from armillary.train.sensitivity import lr_sensitivity
+from armillary.train.span import span_gradient
 
 __all__ = [
     "ABC",
@@ -87,5 +88,6 @@ __all__ = [
     "seeded_noise",
     "separate",
     "sgd_boost",
+    "span_gradient",
     "winsorized_mean",
 ]

@@ -1,0 +1,55 @@
+"""When a network fits its training set, when it generalizes, and what kind of function it is meanwhile."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+class Timeline(NamedTuple):
+    """The phases of a training run; times are ∞ where a phase is not reached."""
+
+    fitted: Float[Array, ""]
+    """When the training accuracy first reaches its level."""
+    generalized: Float[Array, ""]
+    """When the test accuracy first reaches its level."""
+    delay: Float[Array, ""]
+    """The second minus the first: positive under grokking; NaN where neither is reached."""
+    benign: Bool[Array, ""]
+    """Whether both hold at the end: what is wrong in the training set is fitted, and does no harm."""
+
+
+def overfitting_timeline(
+    time: Float[Array, " points"],
+    train: Float[Array, " points"],
+    test: Float[Array, " points"],
+    *,
+    fitted: float = 0.99,
+    generalized: float = 0.95,
+) -> Timeline:
+    """The phases of a training run, from its accuracies.
+
+    **Arguments:**
+
+    - `time`: steps, or whatever the run is measured in, increasing.
+    - `train`: accuracy on the training labels, wrong ones included.
+    - `test`: accuracy on clean labels of fresh examples.
+    - `fitted`, `generalized`: the levels that the two must reach.
+    """
+
+    def first(reached: Array) -> Array:
+        return jnp.where(reached.any(), time[jnp.argmax(reached)], jnp.inf)
+
+    fit, general = first(train >= fitted), first(test >= generalized)
+    return Timeline(fit, general, general - fit, (train[-1] >= fitted) & (test[-1] >= generalized))
+
+
+def oddness(outputs: Float[Array, " examples"], mirrored: Float[Array, " examples"]) -> Float[Array, ""]:
+    """Correlation of f(x) with -f(-x) over the examples: 1 for a linear function without bias, -1 for an even one.
+
+    **Arguments:**
+
+    - `outputs`: f at the examples.
+    - `mirrored`: f at their negatives.
+    """
+    return jnp.corrcoef(outputs, -mirrored)[0, 1]
