@@ -74,8 +74,8 @@ from armillary.measure.path_curvature import (
     path_curvature,
 )
 from armillary.measure.per_example import gradient_matrix, per_example_gradients
-from armillary.measure.recovery import feature_recovery
 from armillary.measure.random_matrix import MarchenkoPastur, linear_generalization_curve, marchenko_pastur
+from armillary.measure.recovery import feature_recovery
 from armillary.measure.separability import Separability, separability
 from armillary.measure.snapshots import snapshot_rank
 from armillary.measure.spectrum import (
@@ -105,9 +105,9 @@ __all__ = [
     "KrylovRuns",
     "Lanczos",
     "Learner",
+    "MarchenkoPastur",
     "NeuralCollapse",
     "OpposingGroups",
-    "MarchenkoPastur",
     "Outliers",
     "PowerLaw",
     "Ritz",
@@ -179,12 +179,11 @@ __all__ = [
     "nearest_neighbours",
     "neural_collapse",
     "newton_schulz_path",
-    "one_step_optimum",
-    "opposing_groups",
-    "overlap_from_sums",
     "oddness",
     "one_step_optimum",
+    "opposing_groups",
     "overfitting_timeline",
+    "overlap_from_sums",
     "path_barrier",
     "path_curvature",
     "per_example_gradients",

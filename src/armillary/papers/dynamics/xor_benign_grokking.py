@@ -137,7 +137,8 @@ def figure(arms):
         ticks = [0, 1, 3, 10, 30, 100]
         axes[name].set_xticks([t + 1 for t in ticks], [str(t) for t in ticks])
         axes[name].minorticks_off()
-        axes[name].legend(frameon=False, fontsize=8)
+    axes["time"].legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.06))
+    axes["odd"].legend(frameon=False, fontsize=8)
     for name, shown in (("first", SHOWN[0]), ("last", SHOWN[-1])):
         neurons, sign = run.neurons.sel(shown=shown)[0], run.sign[0].values
         for value, colour, label in ((1, "C0", "votes for μ₁"), (-1, "C1", "votes for μ₂")):
