@@ -25,7 +25,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 import memory
 seeds, rates, cap, sizes = json.loads(sys.argv[1])
 rates = np.geomspace(1e-4, 1e-1, rates)
-print(json.dumps(memory.swept(seeds, rates, cap, sizes, None, None)))
+print(json.dumps(memory.swept(seeds, rates, cap, sizes)))
 """
 
 

@@ -208,6 +208,11 @@ class _Crew:
                 fresh.on.add(place)
             try:
                 self._prepare(fresh, place)
+                if self.plan.memory and fresh.chunks:  # before others join: what does a chunk really take?
+                    before, most = resident(), most_resident()
+                    self._compute(place, fresh, fresh.chunks.popleft())
+                    if most_resident() > most:
+                        fresh.need = max(fresh.need, most_resident() - before)
             except RunError as error:  # this group's alone; an InputError would be every group's
                 self.results.put(Failed(fresh, fresh.todo, error))
             with self.turn:
@@ -245,8 +250,8 @@ class _Crew:
         at_once = max(
             1, min(len(self.places), len(group.seeds) // group.chunk, self.room // max(1, group.need))
         )
-        joins = self.compiling if at_once > 1 else 0  # the other devices compile while this one runs
-        more = max(group.need * at_once, group.need + joins)
+        joins = self.compiling if len(self.places) > 1 and self._affords(group) else 0
+        more = max(group.need * at_once, group.need + joins)  # others compile while one runs
         group.expected = max(most_resident(), resident() + self.results_bytes + more)
         group.chunks = cut(group)
 
