@@ -76,6 +76,7 @@ from armillary.measure.path_curvature import (
 from armillary.measure.per_example import gradient_matrix, per_example_gradients
 from armillary.measure.random_matrix import MarchenkoPastur, linear_generalization_curve, marchenko_pastur
 from armillary.measure.recovery import feature_recovery
+from armillary.measure.scatter import Scatter, class_scatter
 from armillary.measure.separability import Separability, separability
 from armillary.measure.snapshots import snapshot_rank
 from armillary.measure.spectrum import (
@@ -111,6 +112,7 @@ __all__ = [
     "Outliers",
     "PowerLaw",
     "Ritz",
+    "Scatter",
     "Separability",
     "Spectrum",
     "Stability",
@@ -122,6 +124,7 @@ __all__ = [
     "bezier_barrier",
     "bezier_losses",
     "bezier_point",
+    "class_scatter",
     "coordinate_check",
     "cross_entropy",
     "dense",

@@ -1,11 +1,12 @@
-"""Eigenvalues of a small symmetric matrix, one matrix after another under `vmap`."""
+"""Eigenvalues of a small symmetric matrix, and its inverse on vectors: one matrix after another under `vmap`."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 # XLA works through a batch of matrices on the CPU's thread pool, and waits for it inside that pool: two devices'
-# programs that both held a batched decomposition were seen to stop for good, every thread waiting.
+# programs that both held a batched decomposition (or Cholesky factorization) were seen to stop for good, every thread
+# waiting.
 
 
 @jax.custom_batching.sequential_vmap
@@ -19,3 +20,11 @@ def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, 
 def eigvalsh(matrix: Float[Array, "n n"]) -> Float[Array, " n"]:
     """Eigenvalues, the smallest first. Has no reverse-mode derivative."""
     return jnp.linalg.eigvalsh(matrix)
+
+
+@jax.custom_batching.sequential_vmap
+def solve_positive(
+    matrix: Float[Array, "n n"], right: Float[Array, "n columns"]
+) -> Float[Array, "n columns"]:
+    """matrix⁻¹ right for a symmetric positive definite matrix, by Cholesky. Has no reverse-mode derivative."""
+    return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(matrix, lower=True), right)

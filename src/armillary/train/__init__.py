@@ -44,6 +44,7 @@ from armillary.train.perceptron import (
 from armillary.train.robust_mean import median_of_means, reduced_gradient, winsorized_mean
 from armillary.train.sensitivity import lr_sensitivity
 from armillary.train.span import span_gradient
+from armillary.train.unconstrained import FeaturesNear, central_path, features_near, ridge_classifier
 
 __all__ = [
     "ABC",
@@ -53,6 +54,7 @@ __all__ = [
     "STANDARD",
     "Boosted",
     "Evolved",
+    "FeaturesNear",
     "Fit",
     "LayerScale",
     "Limit",
@@ -61,11 +63,13 @@ __all__ = [
     "Separator",
     "batch_perceptron",
     "boosted_part",
+    "central_path",
     "centred_ranks",
     "classify_abc",
     "decode",
     "deep_ga",
     "es_gradient",
+    "features_near",
     "first_weights",
     "fit",
     "iterates",
@@ -84,6 +88,7 @@ __all__ = [
     "perceptron_weights",
     "reduced_gradient",
     "rescale_layers",
+    "ridge_classifier",
     "scale_layer_rates",
     "seeded_noise",
     "separate",
