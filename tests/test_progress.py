@@ -13,11 +13,12 @@ def test_plain_lines_say_what_runs_and_how_long_is_left(capsys, monkeypatch):
         time.sleep(0.12)
         tell("compiled", group=group, seconds=1.0)
         tell("chunk", done=5, total=8)
+        tell("nodes", nodes=2, out=3)
         time.sleep(0.12)
         tell("end")
     lines = capsys.readouterr().err.splitlines()
     assert "2/8 runs, 2 from the store, compiling width=3" in lines[0]
-    assert "s: 5/8 runs" in lines[-1]
+    assert "s: 5/8 runs, 2 from the store, 3 chunks out on 2 nodes" in lines[-1]
     assert "s left" in lines[-1]
     time.sleep(0.1)
     assert capsys.readouterr().err == ""

@@ -6,6 +6,7 @@ import re
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import xarray as xr
 from PIL import Image
 
 from armillary import api
@@ -87,3 +88,11 @@ def test_record_keeps_the_figure_beside_it_and_redraws_it_from_the_store(descent
 def test_no_redrawing_without_a_record(descent):
     with pytest.raises(api.InputError, match="has no record"):
         api.redraw(descent)
+
+
+def test_a_sweep_of_what_is_true_or_false_is_drawn_as_a_share():
+    axis = [0.1, 0.2, 0.3]
+    found = np.array([[True, False, False], [True, True, False]])
+    data = xr.Dataset({"there": (["seed", "rate"], found)}, {"seed": [0, 1], "rate": axis})
+    (ax,) = figures.sweep(data, ["rate"]).axes
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [1.0, 0.5, 0.0])

@@ -7,11 +7,13 @@ its worker or its node is handed out again; a chunk that keeps dying is handed o
 """
 
 import atexit
+import contextlib
 import math
 import os
 import queue
 import shutil
 import socket
+import sys
 import tempfile
 import time
 import warnings
@@ -47,16 +49,19 @@ def execute(
 ) -> "Iterator[Done | Failed]":
     """Compute every group's runs as Ray tasks; yields chunks as they end, in whichever order they do.
 
+    Whoever is interrupted finds in `finished` what ended and was not yet yielded.
+
     **Raises:** `InputError` without Ray, without the cluster, or if a worker has other code or versions.
     """
     ray, ours = _connect(plan)
     crew = _Crew(ray, groups, parcel(entry, code), plan, notify)
-    try:
-        yield from crew.results()
-    finally:
-        crew.cancel()
-        if ours:
-            ray.shutdown()
+    with _quiet(ray):
+        try:
+            yield from crew.results()
+        finally:
+            crew.stop(finished)
+            if ours:
+                ray.shutdown()
 
 
 @dataclass
@@ -105,7 +110,9 @@ class _Crew:
             elif time.monotonic() - alone > ALONE_SECONDS:
                 raise RunError(f"no node of the Ray cluster is left; {len(self.out)} chunks were out")
             for ref in ready:
-                yield from self._bring_home(ref, self.out.pop(ref))
+                found = list(self._bring_home(ref, self.out[ref]))
+                del self.out[ref]
+                yield from found
 
     @staticmethod
     def _take(some: "deque[Any]") -> "Iterator[Any]":
@@ -193,10 +200,14 @@ class _Crew:
             settings = job.group.settings or "defaults"
             yield Failed(job.group, job.runs, RunError(f"{words} (settings: {settings}), {job.tries} times"))
 
-    def cancel(self) -> None:
-        """Have the tasks that are out stopped."""
-        for ref in self.out:
-            self.ray.cancel(ref, force=True)
+    def stop(self, finished: "queue.Queue[Any]") -> None:
+        """Bring home what has ended, and have the tasks that are still out stopped."""
+        with contextlib.suppress(Exception):  # the cluster may be gone
+            for ref in self.ray.wait(list(self.out), num_returns=len(self.out), timeout=0)[0]:
+                for result in self._bring_home(ref, self.out.pop(ref)):
+                    finished.put(result)
+            for ref in self.out:
+                self.ray.cancel(ref, force=True)
 
 
 def _connect(plan: "Plan") -> tuple[Any, bool]:
@@ -212,7 +223,7 @@ def _connect(plan: "Plan") -> tuple[Any, bool]:
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if plan.ray == "local":
         cores = plan.devices or len(os.sched_getaffinity(0))
-        options |= {"num_cpus": cores, "include_dashboard": False}
+        options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     elif plan.devices is not None:
         raise InputError("--devices: the cluster's nodes say how many cores they lend; see --max-in-flight")
     else:
@@ -225,6 +236,19 @@ def _connect(plan: "Plan") -> tuple[Any, bool]:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"--ray {plan.ray}: {words}") from None
     return ray, True
+
+
+@contextlib.contextmanager
+def _quiet(ray: Any) -> Iterator[None]:
+    """Keep off stdout what Ray prints there when a node dies, with a page of its log; a note says it shorter."""
+    switch = ray._private.worker
+    before = getattr(switch, "_worker_logs_enabled", True)
+    switch._worker_logs_enabled = False
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        switch._worker_logs_enabled = before
 
 
 def _reachable(address: str) -> str:

@@ -140,21 +140,15 @@ class Store:
         is no parquet, or not the one that was written, is renamed to `.corrupt` and named in `set_aside`. A file
         may be merged into another between listing and reading: then the reader looks again.
         """
-        import polars as pl
-
         done: set[Path] = set()
         frames: list[pl.DataFrame] = []
         for _ in range(_LOOKS):
             files = self.files(study, code)
-            new = [path for path in files if path not in done]
-            if not new:
+            frames += self._collect([path for path in files if path not in done], ask, done)
+            if done.issuperset(files):  # else some were merged into others meanwhile
                 break
-            frames += self._collect(new, ask, done)
-        places = pl.DataFrame(
-            {PATH: [str(path) for path in files], PLACE: range(len(files))},
-            schema={PATH: pl.String, PLACE: pl.UInt32},
-        )
-        placed = [f.join(places, on=PATH, how="inner", maintain_order="left") for f in frames]
+        places = {str(path): place for place, path in enumerate(files)}
+        placed = [_placed(frame, places) for frame in frames]
         return [frame for frame in placed if len(frame)]
 
     def blocks(self, study: str, code: str, runs: Iterable[str] | None = None) -> list[Block]:
@@ -215,13 +209,13 @@ class Store:
             return _one_table([]), 0
         wanted = newest["run"].implode()
         ask = lambda scan: scan.filter(pl.col("run").is_in(wanted))
-        holding = set(newest[PATH].unique())
+        holding = set(newest[PATH].rle().struct.field("value"))
         try:
             rows = []
             for frame in frames:
-                if paths := [Path(p) for p in frame[PATH].unique(maintain_order=True) if p in holding]:
-                    order = pl.DataFrame({PATH: frame[PATH], PLACE: frame[PLACE]}).unique()
-                    rows.append(_scan(paths, ask).join(order, on=PATH, maintain_order="left"))
+                places = {path: place for path, place in _places(frame).items() if path in holding}
+                if places:
+                    rows.append(_placed(_scan([Path(p) for p in places], ask), places))
         except Exception:  # merged meanwhile
             rows = self.read(ask=ask)
         return _one_table(rows).drop(PATH, PLACE), len(table)
@@ -277,16 +271,14 @@ class Store:
         batch: dict[Path, bytes] = {}
         size = 0
         for path in paths:
-            try:
-                content = path.read_bytes()
-            except FileNotFoundError:
+            content = _content(path)
+            if isinstance(content, FileNotFoundError):
                 continue
-            except OSError as error:
-                self._note(f"{path}: cannot be read ({error.strerror or error})")
+            if isinstance(content, OSError):
+                self._note(f"{path}: cannot be read ({content.strerror or content})")
                 done.add(path)
                 continue
-            found = _NAME.fullmatch(path.name)
-            if found and found[3] and int(found[3], 16) != zlib.crc32(content):
+            if content is None:
                 self._put_aside(path, "not the bytes that were written")
                 done.add(path)
                 continue
@@ -329,6 +321,16 @@ class Store:
                         _write(folder, _number(members[-1].name), merged, sync=True)
                         for path in members:
                             path.unlink(missing_ok=True)
+
+
+def _content(path: Path) -> bytes | OSError | None:
+    """A file's bytes; None if they are not those that were written."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return error
+    found = _NAME.fullmatch(path.name)
+    return None if found and found[3] and int(found[3], 16) != zlib.crc32(content) else content
 
 
 def _names(folder: Path) -> list[str]:
@@ -404,6 +406,23 @@ def _scan(paths: list[Path], ask: "Ask | None") -> "pl.DataFrame":
 
     scan = pl.scan_parquet(paths, glob=False, hive_partitioning=False, include_file_paths=PATH)
     return (scan if ask is None else ask(scan)).collect()
+
+
+def _placed(frame: "pl.DataFrame", places: dict[str, int]) -> "pl.DataFrame":
+    """The rows of files that are still there, with their file's place; a file's rows follow one another."""
+    import numpy as np
+    import polars as pl
+
+    parts = frame[PATH].rle().struct.unnest()
+    place = np.repeat([places.get(path, -1) for path in parts["value"]], parts["len"])
+    found = frame.with_columns(pl.Series(PLACE, place, pl.Int64))
+    return found if (place >= 0).all() else found.filter(place >= 0)
+
+
+def _places(frame: "pl.DataFrame") -> dict[str, int]:
+    """The files of a frame's rows and their places."""
+    parts = frame[PATH].rle().struct.unnest()
+    return dict(zip(parts["value"], frame[PLACE].gather(parts["len"].cum_sum() - parts["len"])))
 
 
 def _first_line(error: BaseException) -> str:

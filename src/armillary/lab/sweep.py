@@ -139,18 +139,21 @@ def sweep(
         store.append(entry.slug, code, frame)
 
     finished: queue.Queue[Any] = queue.Queue()
+    held: Done | None = None
     try:
         with closing(_execute(entry, code, work, plan, notify, finished)) as ended:
             for result in ended:
                 if isinstance(result, Failed):
                     failed.append(result)
                     continue
+                held = result
                 keep(result)
+                held = None
                 run_seconds += result.seconds
                 done += len(result.runs)
                 notify("chunk", done=done, total=total)
     except KeyboardInterrupt:
-        for result in list(finished.queue):
+        for result in [held, *finished.queue]:
             if isinstance(result, Done):
                 keep(result)
                 done += len(result.runs)

@@ -215,7 +215,7 @@ def _lines(data: "xr.Dataset", names: list[str], axis: str) -> "Figure":
     at, labels, log = _scale(data[axis].values)
     for ax, name in zip(grid.flat, names):
         for i, (arm, one) in enumerate(_arms(data)):
-            values = one[name]
+            values = one[name].astype(float)  # a truth value is 0 or 1
             if axis not in values.dims:
                 continue
             low, high = values.quantile([0.1, 0.9], "seed").values
