@@ -6,6 +6,8 @@ With one layer it is closer to one step of gradient descent than to ridge regres
 Control: the noise of training is exchanged; the shallow network gets three layers.
 Scope: three layers of width 32 at most. The paper's proofs that a transformer can carry out these algorithms, and its
 probing of late layers, are not here; nor is its noiseless case, least squares.
+At noise 0.25 the excess over the Bayes risk is 0.13 to 0.15 on average with seeds that reach further, so that six
+seeds do not always decide the precondition of 0.2: of four sets of seeds and initial weights, one left it undecided.
 Departures: a token is the last solved example and the next input, so that one layer can use an example at all: with
 x and y in tokens of their own it takes another layer to bring them together. Penalties are read at dimension 2,
 where so small a network comes near the Bayes risk; depth is compared at dimension 4, since at 2 one layer already
