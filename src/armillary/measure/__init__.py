@@ -77,6 +77,7 @@ from armillary.measure.per_example import gradient_matrix, per_example_gradients
 from armillary.measure.random_matrix import MarchenkoPastur, linear_generalization_curve, marchenko_pastur
 from armillary.measure.recovery import feature_recovery
 from armillary.measure.scatter import Scatter, class_scatter
+from armillary.measure.ridge_penalty import RidgePenalty, implicit_ridge_penalty
 from armillary.measure.separability import Separability, separability
 from armillary.measure.snapshots import snapshot_rank
 from armillary.measure.spectrum import (
@@ -111,6 +112,7 @@ __all__ = [
     "OpposingGroups",
     "Outliers",
     "PowerLaw",
+    "RidgePenalty",
     "Ritz",
     "Scatter",
     "Separability",
@@ -156,6 +158,7 @@ __all__ = [
     "hessian_vector_product",
     "hutchinson_trace",
     "hutchpp_trace",
+    "implicit_ridge_penalty",
     "iterative_newton",
     "jackknife",
     "kernel_alignment",

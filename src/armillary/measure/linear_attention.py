@@ -81,7 +81,7 @@ def linear_attention_layer_risk(
 
     **Arguments:**
 
-    - `value`, `key_query`: the weights, as for [`linear_attention`][armillary.nn.linear_attention].
+    - `value`, `key_query`: the weights, as of a [`LinearAttention`][armillary.nn.LinearAttention] layer.
     - `covariance`, `length`, `task_covariance`, `noise`, `slope`: as for `linear_attention_risk`.
     - `attend_query`: 1/n if the query token attends to itself too, else 0.
 

@@ -4,6 +4,7 @@ from armillary.nn.affine import affine_biases, affine_sizes, affine_weights, pre
 from armillary.nn.deep_linear import end_to_end, orthogonal
 from armillary.nn.diagonal import DiagonalLinear
 from armillary.nn.hidden_units import norm_order, truncate_hidden
+from armillary.nn.in_context import InContextRegressor, regression_tokens
 from armillary.nn.linear_attention import LinearAttention, linear_attention, prompt_moments
 from armillary.nn.mlp import MLP
 from armillary.nn.three_layer import ThreeLayer
@@ -13,6 +14,7 @@ __all__ = [
     "HOOKS",
     "MLP",
     "DiagonalLinear",
+    "InContextRegressor",
     "LinearAttention",
     "ThreeLayer",
     "Transformer",
@@ -26,5 +28,6 @@ __all__ = [
     "orthogonal",
     "preactivations",
     "prompt_moments",
+    "regression_tokens",
     "truncate_hidden",
 ]

@@ -4,6 +4,7 @@ Shapes in names: B batch (any number of axes), S positions, D model width, H hea
 V numbers in a token read, O in one predicted: both the vocabulary, where tokens are symbols. After "Attention Is All You Need" (Vaswani et al. 2017), pre-norm, without biases.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -85,11 +86,15 @@ class Transformer(eqx.Module):
             )
         if width % heads:
             raise ValueError(f"heads={heads} must divide width={width}")
-        keys = iter(jax.random.split(key, 9))
         D, H, K, F, L = width, heads, width // heads, expansion * width, layers
+        # One draw, cut in pieces: every draw is a generator to compile.
+        drawn = jax.random.normal(key, (D * (read + context + predicted) + L * D * (4 * D + 2 * F),))
+        taken = 0
 
         def normal(*shape: int, inputs: int = 1) -> Array:
-            return jax.random.normal(next(keys), shape) / inputs**0.5
+            nonlocal taken
+            start, taken = taken, taken + math.prod(shape)
+            return drawn[start:taken].reshape(shape) / inputs**0.5
 
         ones = (jnp.ones((L, D)), jnp.ones((L, D))) if learned_norm else None
         self.embedding = normal(read, D, inputs=terms)
