@@ -125,6 +125,7 @@ def sweep(
         a: [n for n in axes if not _settings.is_axis(chosen[n])] for a, chosen in arms.items()
     }
     data.attrs |= {"study": entry.slug, "title": entry.title, "over": list(axes), "fixed": without}
+    data.attrs["plan"] = swept.plan
     return data
 
 

@@ -71,7 +71,10 @@ Memory = Annotated[
 ]
 Ray = Annotated[
     str | None,
-    typer.Option(metavar="local|ADDRESS", help="Compute as tasks of a Ray cluster (extra `armillary[ray]`)."),
+    typer.Option(
+        metavar="local|ADDRESS",
+        help="Compute as tasks of a Ray cluster, at HOST:PORT (extra `armillary[ray]`).",
+    ),
 ]
 InFlight = Annotated[
     int | None, typer.Option("--max-in-flight", help="With --ray: so many chunks at a time.", min=1)
@@ -213,6 +216,7 @@ def sweep(
     first_seed: First = 0,
     set_: Set = None,
     fresh: Fresh = False,
+    explain: Explain = False,
     as_json: Json = False,
     out: Out = OUT,
     devices: Devices = None,
@@ -267,6 +271,8 @@ def sweep(
         if left_out:
             print(f"… and {left_out} more rows in the data")
         print(f"data: {parquet}\n" + (f"figure: {figure}" if figure else note))
+    if explain:
+        print("\n".join(data.attrs["plan"]), file=sys.stderr)
     _finish(store)
 
 

@@ -199,7 +199,8 @@ def test_without_a_node_it_waits_and_then_says_so(slow, monkeypatch):
     ("options", "words"),
     [
         (["--ray", "127.0.0.1:1"], "--ray 127.0.0.1:1: nobody answers there (Connection refused)"),
-        (["--ray", "nowhere"], "expected local, auto, HOST:PORT or ray://HOST:PORT"),
+        (["--ray", "nowhere"], "expected local, auto or HOST:PORT"),
+        (["--ray", "ray://127.0.0.1:10001"], "expected local, auto or HOST:PORT"),
         (["--ray", "a.invalid:6379"], "--ray a.invalid:6379: nobody answers there"),
         (["--ray", "127.0.0.1:1", "--devices", "2"], "--devices"),
         (["--max-in-flight", "2"], "--max-in-flight is for --ray"),

@@ -232,8 +232,10 @@ def _connect(plan: "Plan") -> tuple[Any, bool]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
             ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if plan.ray != "local" and "RAY_AUTH_MODE" not in os.environ:
+            words += "; if it asks for a token, export RAY_AUTH_MODE=token"
         raise InputError(f"--ray {plan.ray}: {words}") from None
     return ray, True
 
@@ -255,9 +257,9 @@ def _reachable(address: str) -> str:
     """An address at which somebody listens; Ray itself would wait for it without end."""
     if address == "auto":
         return address
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise InputError(f"--ray {address!r}: expected local, auto, HOST:PORT or ray://HOST:PORT")
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise InputError(f"--ray {address!r}: expected local, auto or HOST:PORT")
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, UnicodeError) as error:
