@@ -126,7 +126,7 @@ def figure(arms):
         axes[0].fill_between(share, curve.min("seed"), curve.max("seed"), color=colour, alpha=0.15, lw=0)
     axes[0].axvline(0.25, color="k", lw=0.8, ls=":")
     axes[0].set(xlabel="share of the hidden units left on", ylabel="test accuracy", ylim=(0, 1))
-    axes[0].set_title("A quarter of the units is enough …")
+    axes[0].set_title("Grown, a quarter of the units is enough")
     axes[0].legend(frameon=False, fontsize=8, loc="lower right")
     for arm, colour, label in (
         ("boosted", "C0", "fits what is left over"),
@@ -140,7 +140,7 @@ def figure(arms):
     joint = float(arms["joint"].loss.mean())
     axes[1].axhline(joint, color="C1", lw=1, ls="--", label="trained as a whole")
     axes[1].set(yscale="log", xlabel="groups of units", ylabel="training loss, nats")
-    axes[1].set_title("… of a network grown group by group")
+    axes[1].set_title("Every group fits what is left over")
     axes[1].legend(frameon=False, fontsize=8)
     whole = with_share(arms["joint"].in_order, 1)
     for row, (arm, colour) in enumerate((("boosted", "C0"), ("frozen", "C3"))):
@@ -151,7 +151,7 @@ def figure(arms):
     axes[2].text(2, -0.45, "bound ", ha="right", va="center", fontsize=8)
     axes[2].set(xlabel="points behind joint training, a dot a seed", ylim=(1.5, -0.6))
     axes[2].set_yticks([0, 1], ["grown", "first residuals\nonly (control)"])
-    axes[2].set_title("How far behind?")
+    axes[2].set_title("A point behind joint training")
     return fig
 
 
