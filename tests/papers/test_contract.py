@@ -74,7 +74,7 @@ def test_study_has_a_record_with_a_control_beside_every_check(slug):
                 assert control["low"] is None or control["high"] < low or control["low"] > high
 
 
-@pytest.mark.parametrize("slug", RUNNABLE)
+@pytest.mark.parametrize("slug", [s for s in RUNNABLE if record.latest(catalogue.row(s))])
 def test_study_has_its_figure_beside_its_record(slug):
     path = catalogue.row(slug).path
     assert path.with_suffix(".svg").is_file(), f"armillary record --figures {slug}"

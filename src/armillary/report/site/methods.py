@@ -28,18 +28,13 @@ class Method:
 
     @property
     def path(self) -> str:
-        """The name to import it by."""
+        """The name to import it by, which is its anchor on the package's page of the API reference."""
         return f"armillary.{self.package}.{self.name}"
 
     @property
     def hidden(self) -> bool:
         """Whether a module of the same name stands in front of it, for tools that read source."""
         return self.module == f"{self.package}.{self.name}"
-
-    @property
-    def anchor(self) -> str:
-        """Its anchor on the package's page of the API reference."""
-        return f"armillary.{self.module}.{self.name}" if self.hidden else self.path
 
 
 def packages() -> list[str]:
