@@ -290,6 +290,9 @@ def test_arms_may_measure_different_things():
     assert found["b"].y.sel(k="v").dims == ("seed", "j")
     with pytest.raises(InputError, match="no measurement 'z'"):
         run(Study(experiment, arms=two, dims={"z": ("i",)}))
+    one = Study(experiment, arms=two, dims=dims)
+    alone = sweep(catalogue.find(one), {"a": settings.arms(one, "quick", {})["a"]}, range(2)).data
+    assert alone["a"].x.dims == ("seed", "i")
 
 
 def test_load_keeps_a_setting_of_several_numbers_together(descent):

@@ -166,7 +166,9 @@ def sweep(
     if failed:
         raise RunError(_failures(failed, total))
     measured = {name for r in results.values() for name in r.arrays}
-    if unknown := sorted(set(study.dims) - measured):
+    # One arm alone need not measure all that the study names.
+    every = any(set(names) <= set(arms) for names in (study.arms, study.full.get("arms", study.arms)))
+    if every and (unknown := sorted(set(study.dims) - measured)):
         raise InputError(f"dims: no measurement {unknown[0]!r}; there are {', '.join(sorted(measured))}")
     data = {name: _dataset(study, arm, seeds, places[name], results) for name, arm in arms.items()}
     return Swept(
