@@ -2,12 +2,13 @@
 
 from armillary.data.digits import Split, corrupt_labels, digits, split
 from armillary.data.mnist import mnist
-from armillary.data.regression import Prompts, linear_regression_prompts
+from armillary.data.regression import Moments, Prompts, linear_regression_prompts, regression_moments
 from armillary.data.tables import table
 from armillary.data.text import SYMBOLS, library_text
 
 __all__ = [
     "SYMBOLS",
+    "Moments",
     "Prompts",
     "Split",
     "corrupt_labels",
@@ -15,6 +16,7 @@ __all__ = [
     "library_text",
     "linear_regression_prompts",
     "mnist",
+    "regression_moments",
     "split",
     "table",
 ]

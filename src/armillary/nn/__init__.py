@@ -4,6 +4,7 @@ from armillary.nn.affine import affine_biases, affine_sizes, affine_weights, pre
 from armillary.nn.diagonal import DiagonalLinear
 from armillary.nn.hidden_units import norm_order, truncate_hidden
 from armillary.nn.linear_attention import LinearAttention, linear_attention, prompt_moments
+from armillary.nn.linear_attention_stack import LinearAttentionStack
 from armillary.nn.mlp import MLP
 from armillary.nn.transformer import HOOKS, Transformer, layer_norm
 
@@ -12,6 +13,7 @@ __all__ = [
     "MLP",
     "DiagonalLinear",
     "LinearAttention",
+    "LinearAttentionStack",
     "Transformer",
     "affine_biases",
     "affine_sizes",
