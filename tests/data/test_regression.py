@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from armillary.data import linear_regression_prompts
+from armillary.data import linear_regression_prompts, regression_moments
 
 
 def test_moments_are_those_asked_for():
@@ -31,3 +31,30 @@ def test_prompts_differ_and_are_repeatable():
     a, b = (linear_regression_prompts(jax.random.key(2), 3, 4, jnp.ones(2)) for _ in range(2))
     np.testing.assert_array_equal(a.y, b.y)
     assert len(np.unique(a.task)) == 6
+
+
+def test_moments_have_the_law_of_the_prompts_moments():
+    """Wishart: E S = Λ and E SΛ⁻¹S = (1 + (d + 1)/n) Λ."""
+    covariance = jnp.array([[1.0, 0.3], [0.3, 0.5]])
+    found = regression_moments(jax.random.key(0), 50_000, 8, covariance)
+    moment = np.asarray(found.second_moment, np.float64)
+    np.testing.assert_allclose(moment.mean(0), covariance, atol=0.01)
+    square = np.einsum("bij,jk,bkl->il", moment, np.linalg.inv(covariance), moment) / len(moment)
+    np.testing.assert_allclose(square, (1 + 3 / 8) * covariance, atol=0.02)
+    np.testing.assert_array_equal(found.covariance, covariance)
+
+
+def test_rotations_are_uniform_and_every_prompt_has_its_own():
+    spectrum = jnp.array([1.0, 0.5, 0.1])
+    found = regression_moments(jax.random.key(1), 40_000, 500, spectrum, rotate=True)
+    np.testing.assert_allclose(np.linalg.eigvalsh(found.covariance[:50]), [[0.1, 0.5, 1.0]] * 50, atol=1e-5)
+    # Over the orthogonal group E Λᵢⱼ² = (Σλ² - (Σλ)²/d) / ((d - 1)(d + 2)) for i ≠ j (Weingarten).
+    d, total, squares = 3, 1.6, 1.26
+    off = (squares - total**2 / d) / ((d - 1) * (d + 2))
+    entries = np.asarray(found.covariance)
+    np.testing.assert_allclose(entries.mean(0), np.eye(3) * total / d, atol=0.01)
+    np.testing.assert_allclose((entries**2).mean(0)[~np.eye(3, dtype=bool)], off, rtol=0.03)
+    np.testing.assert_allclose(
+        (entries**2).mean(0)[np.eye(3, dtype=bool)], (squares - 2 * 3 * off) / 3, rtol=0.03
+    )
+    np.testing.assert_allclose(found.second_moment[:200], found.covariance[:200], atol=0.35)

@@ -14,8 +14,10 @@ from armillary.measure import (
     bayes_optimal,
     gradient_descent,
     gradient_descent_path,
+    iterations_at,
     iterative_newton,
     least_squares,
+    match_iterations,
     nearest_neighbours,
     newton_schulz_path,
     ridge,
@@ -197,3 +199,21 @@ def test_a_batch_of_prompts_needs_no_batched_decomposition():
     program = jax.jit(lambda *prompts: algorithm_match(learners, learners, *prompts)).lower(*shapes).as_text()
     assert "lapack" in program
     assert 'num_batch_dims = "1"' not in program
+
+
+def test_counting_iterations():
+    path = jnp.array([8.0, 4.0, 1.0, 0.5])
+    found = iterations_at(jnp.array([8.0, 2.0, 0.5, 9.0, 0.4]), path)
+    np.testing.assert_allclose(found, [0, 1.5, 3, 0, np.inf], rtol=1e-6)
+
+
+def test_a_solver_s_iterations_match_themselves():
+    rng = np.random.default_rng(5)
+    x, task, query = (rng.normal(size=s).astype(np.float32) for s in ((50, 9, 3), (50, 3), (50, 4, 3)))
+    y, target = np.einsum("pnd,pd->pn", x, task), np.einsum("pqd,pd->pq", query, task)
+    models = [gradient_descent(2, 0.3), iterative_newton(3)]
+    paths = gradient_descent(6, 0.3, path=True), iterative_newton(6, path=True)
+    for i, (path, count) in enumerate(zip(paths, (2, 3))):
+        found = match_iterations(algorithm_match(models, path, x, y, query, target))
+        np.testing.assert_allclose(found.by_loss[i], count, atol=1e-3)
+        assert found.by_error[i] == count

@@ -9,13 +9,14 @@ from armillary.data.hierarchical import (
     optimal_kernel,
 )
 from armillary.data.mnist import mnist
-from armillary.data.regression import Prompts, linear_regression_prompts
+from armillary.data.regression import Moments, Prompts, linear_regression_prompts, regression_moments
 from armillary.data.tables import table
 from armillary.data.text import SYMBOLS, library_text
 
 __all__ = [
     "SYMBOLS",
     "HierarchicalPolynomial",
+    "Moments",
     "Prompts",
     "Split",
     "XorClusters",
@@ -27,6 +28,7 @@ __all__ = [
     "linear_regression_prompts",
     "mnist",
     "optimal_kernel",
+    "regression_moments",
     "split",
     "table",
     "xor_clusters",

@@ -64,6 +64,55 @@ def linear_regression_prompts(
     return Prompts(x[:, :length], y[:, :length], x[:, length:], y[:, length:], w)
 
 
+class Moments(NamedTuple):
+    """What a linear learner reads of noise-free prompts, and what its risk needs."""
+
+    second_moment: Float[Array, "prompts dim dim"]
+    """S = XᵀX/n of a prompt's examples; Xᵀy/n is S w."""
+    covariance: Float[Array, "*prompts dim dim"]
+    """Of the inputs: one for all prompts, or each prompt's own."""
+
+
+def regression_moments(
+    key: Key[Array, ""], prompts: int, length: int, covariance: Covariance, *, rotate: bool = False
+) -> Moments:
+    """The second moments of prompts' inputs, x ~ N(0, `covariance`), without keeping the examples.
+
+    **Arguments:**
+
+    - `key`: the randomness.
+    - `prompts`: how many.
+    - `length`: examples in a prompt, n.
+    - `covariance`: of the inputs: a matrix, or the diagonal of a diagonal one.
+    - `rotate`: turn every prompt's inputs by a rotation of its own, uniform on the orthogonal group, so that no
+      one linear map of the inputs suits all prompts.
+
+    **Returns:** [`Moments`][armillary.data.Moments].
+    """
+    dim = covariance.shape[-1]
+    k_inputs, k_rotation = jax.random.split(key)
+    x = _color(jax.random.normal(k_inputs, (prompts, length, dim)), covariance)
+    matrix = jnp.diag(covariance) if covariance.ndim == 1 else covariance
+    if not rotate:
+        return Moments(jnp.swapaxes(x, -1, -2) @ x / length, matrix)
+    rotation = _orthogonal(k_rotation, prompts, dim)
+    x = x @ rotation
+    return Moments(jnp.swapaxes(x, -1, -2) @ x / length, jnp.swapaxes(rotation, -1, -2) @ matrix @ rotation)
+
+
+def _orthogonal(key: Key[Array, ""], count: int, dim: int) -> Float[Array, "count dim dim"]:
+    """Uniform on the orthogonal group: Gaussian rows made orthonormal one after another (Stewart 1980)."""
+
+    def add(i: Array, rows: Array) -> Array:
+        row = normal[:, i]
+        for _ in range(2):  # twice is enough, in any precision
+            row = row - jnp.sum(jnp.sum(rows * row[:, None], -1, keepdims=True) * rows, 1)
+        return rows.at[:, i].set(row / jnp.linalg.norm(row, axis=-1, keepdims=True))
+
+    normal = jax.random.normal(key, (count, dim, dim))
+    return jax.lax.fori_loop(0, dim, add, jnp.zeros_like(normal))
+
+
 def _color(white: Float[Array, "*batch dim"], covariance: Covariance) -> Float[Array, "*batch dim"]:
     if covariance.ndim == 1:
         return white * jnp.sqrt(covariance)

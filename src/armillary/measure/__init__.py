@@ -38,13 +38,16 @@ from armillary.measure.krylov import KrylovRuns, krylov_runs
 from armillary.measure.lanczos import Lanczos, Ritz, lanczos, largest_eigenvalues, ritz, tridiagonal
 from armillary.measure.learners import (
     AlgorithmMatch,
+    IterationMatch,
     Learner,
     algorithm_match,
     bayes_optimal,
     gradient_descent,
     gradient_descent_path,
+    iterations_at,
     iterative_newton,
     least_squares,
+    match_iterations,
     nearest_neighbours,
     newton_schulz_path,
     ridge,
@@ -78,6 +81,17 @@ from armillary.measure.random_matrix import MarchenkoPastur, linear_generalizati
 from armillary.measure.recovery import feature_recovery
 from armillary.measure.scatter import Scatter, class_scatter
 from armillary.measure.ridge_penalty import RidgePenalty, implicit_ridge_penalty
+from armillary.measure.residual_polynomials import (
+    MomentSpectrum,
+    best_gd_plus_plus,
+    best_rates,
+    best_residual_risks,
+    gauss_quadrature,
+    gd_plus_plus_residual,
+    moment_spectrum,
+    newton_residuals,
+    residual_risk,
+)
 from armillary.measure.separability import Separability, separability
 from armillary.measure.snapshots import snapshot_rank
 from armillary.measure.spectrum import (
@@ -110,6 +124,10 @@ __all__ = [
     "MarchenkoPastur",
     "NeuralCollapse",
     "OpposingGroups",
+    "IterationMatch",
+    "Lanczos",
+    "Learner",
+    "MomentSpectrum",
     "Outliers",
     "PowerLaw",
     "RidgePenalty",
@@ -123,6 +141,9 @@ __all__ = [
     "algorithm_match",
     "batch_noise",
     "bayes_optimal",
+    "best_gd_plus_plus",
+    "best_rates",
+    "best_residual_risks",
     "bezier_barrier",
     "bezier_losses",
     "bezier_point",
@@ -144,6 +165,8 @@ __all__ = [
     "gauss_newton_operator",
     "gauss_newton_vector_product",
     "gaussian_share",
+    "gauss_quadrature",
+    "gd_plus_plus_residual",
     "gradient_descent",
     "gradient_descent_path",
     "gradient_matrix",
@@ -159,6 +182,7 @@ __all__ = [
     "hutchinson_trace",
     "hutchpp_trace",
     "implicit_ridge_penalty",
+    "iterations_at",
     "iterative_newton",
     "jackknife",
     "kernel_alignment",
@@ -184,6 +208,11 @@ __all__ = [
     "mode_strengths",
     "nearest_neighbours",
     "neural_collapse",
+    "match_iterations",
+    "mean_square_stability",
+    "moment_spectrum",
+    "nearest_neighbours",
+    "newton_residuals",
     "newton_schulz_path",
     "oddness",
     "one_step_optimum",
@@ -195,6 +224,7 @@ __all__ = [
     "per_example_gradients",
     "power_law",
     "relative_change",
+    "residual_risk",
     "ridge",
     "ritz",
     "root_mean_square",

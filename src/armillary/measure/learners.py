@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from armillary.measure.eigen import eigh
 from armillary.measure.linear_attention import Covariance, Scalar
@@ -296,6 +296,50 @@ def algorithm_match(
     size = jnp.sqrt(loss_a[:, None] * loss_b)
     cosine = jnp.where(size > 0, product / jnp.where(size > 0, size, 1), 0)
     return AlgorithmMatch(difference, weights, sensitivity, cosine, loss_a, loss_b)
+
+
+class IterationMatch(NamedTuple):
+    """How many iterations of a solver every model is worth; see [`match_iterations`][armillary.measure.match_iterations]."""
+
+    by_loss: Float[Array, " models"]
+    """Iterations at which the solver has the model's loss, a real number."""
+    by_error: Int[Array, " models"]
+    """The iteration whose errors are most like the model's."""
+
+
+def match_iterations(match: AlgorithmMatch) -> IterationMatch:
+    """How many iterations of a solver every model is worth, from their match with all its iterations.
+
+    "Transformers Learn Higher-Order Optimization Methods for In-Context Learning" (Fu et al. 2023, section 4) matches
+    layers to iterations by the similarity of their errors; by the loss the count is a real number.
+
+    **Arguments:**
+
+    - `match`: from [`algorithm_match`][armillary.measure.algorithm_match], the reference being a solver's path, as
+      `iterative_newton(12, path=True)`.
+    """
+    return IterationMatch(
+        iterations_at(match.model_loss, match.reference_loss), jnp.argmax(match.error_cosine, -1)
+    )
+
+
+def iterations_at(
+    loss: Float[Array, "*models"], path_loss: Float[Array, " steps+1"]
+) -> Float[Array, "*models"]:
+    """At how many iterations a solver has a loss, between two of them by the loss's logarithm.
+
+    **Arguments:**
+
+    - `loss`: what to reach.
+    - `path_loss`: the solver's loss after 0, 1, … iterations; decreasing.
+
+    **Returns:** a real number from 0 to the last iteration; infinite where the path does not get there, 0 where it
+    starts below.
+    """
+    counts = jnp.interp(
+        -jnp.log(loss), -jnp.log(path_loss), jnp.arange(len(path_loss), dtype=path_loss.dtype)
+    )
+    return jnp.where(loss < path_loss[-1], jnp.inf, counts)
 
 
 def _normal_equations(x: Array, y: Array) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ from armillary.nn.diagonal import DiagonalLinear
 from armillary.nn.hidden_units import norm_order, truncate_hidden
 from armillary.nn.in_context import InContextRegressor, regression_tokens
 from armillary.nn.linear_attention import LinearAttention, linear_attention, prompt_moments
+from armillary.nn.linear_attention_stack import LinearAttentionStack
 from armillary.nn.mlp import MLP
 from armillary.nn.three_layer import ThreeLayer
 from armillary.nn.transformer import HOOKS, Transformer, layer_norm
@@ -17,6 +18,7 @@ __all__ = [
     "InContextRegressor",
     "LinearAttention",
     "ThreeLayer",
+    "LinearAttentionStack",
     "Transformer",
     "affine_biases",
     "affine_sizes",
