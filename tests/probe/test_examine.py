@@ -49,7 +49,7 @@ def test_the_budget_runs_what_is_cheap_and_lists_the_rest_with_its_cost(problem,
     assert {"rounding", "pruning"} <= done
     out = {one["measurement"]: one["seconds"] for one in report.left_out}
     assert set(out) == {"spectrum"}
-    assert out["spectrum"] == 180  # two probes of thirty products, three gradients each
+    assert out["spectrum"] == 60  # two probes of twelve products, two and a half gradients each
     assert "inputs" in done
     assert probe.examine(problem, only=["fragility"], budget=0.1).rows == []
 
@@ -57,10 +57,10 @@ def test_the_budget_runs_what_is_cheap_and_lists_the_rest_with_its_cost(problem,
 def test_the_spectrum_takes_as_many_probes_as_fit(problem, monkeypatch):
     monkeypatch.setattr(problem, "seconds", 1.0)
     counts = []
-    for budget in (200, 500, 10_000):
+    for budget in (70, 200, 10_000):
         report = probe.examine(problem, only=["spectrum"], budget=budget)
-        counts.append(len(report["eigenvalues above"].detail["nodes"]) // 30)
-    assert counts == [2, 5, 8]
+        counts.append(len(report["eigenvalues above"].detail["nodes"]))
+    assert counts == [2 * 12, 3 * 20, 8 * 30]
 
 
 def test_memory_limits_what_is_kept_and_says_so():
@@ -181,18 +181,18 @@ batches = [(t[None], t[None].roll(-1, 1)) for t in tokens]
 problem = probe.from_torch(Net().eval(), nn.functional.cross_entropy, batches)
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 import numpy as np
-problem.hessian(np.ones((2, problem.size), np.float32))
+problem.hessian(np.ones((1, problem.size), np.float32))
 problem.gradient()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
 """
 
 
 def test_a_large_vocabulary_takes_the_memory_of_one_micro_batch():
-    """Logits of one sequence are 102 MB; those of eight would be 819."""
+    """Logits of one sequence are 102 MB; those of three would be 307."""
     peak = {}
-    for rows in (1, 4):
+    for rows in (1, 3):
         done = subprocess.run(
             [sys.executable, "-c", MEMORY, str(rows)], capture_output=True, text=True, check=True
         )
         peak[rows] = float(done.stdout)
-    assert peak[4] < peak[1] + 150
+    assert peak[3] < peak[1] + 150

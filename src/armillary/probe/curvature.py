@@ -7,10 +7,9 @@ from armillary.measure.stability import batch_noise
 from armillary.probe.problem import Problem
 from armillary.probe.rows import Measurement, Row, Setting, row, words
 
-STEPS = 30
 SHARE = 0.05
 """Of the largest eigenvalue, above which one is an outlier: as in the study of the Hessian's spectrum."""
-PRODUCT = 3.0
+PRODUCT = 2.5
 """A Hessian product costs about so many gradients."""
 
 STABILITY = "The Implicit Regularization of Dynamical Stability in Stochastic Gradient Descent (2023)"
@@ -21,13 +20,10 @@ def _starts(problem: Problem, setting: Setting, count: int) -> np.ndarray:
     return setting.rng.standard_normal((count, problem.size), np.float32).astype(problem.vector.dtype)
 
 
-def _steps(problem: Problem) -> int:
-    return min(STEPS, problem.size)
-
-
 def sharpness(problem: Problem, setting: Setting) -> list[Row]:
     """The Hessian's extreme eigenvalues by Lanczos, with residuals, against 2/η."""
-    steps = setting.keeps(problem, _steps(problem), "sharpness")
+    (steps,) = setting.effort
+    steps = setting.keeps(problem, min(steps, problem.size), "sharpness")
     run = krylov_runs(problem.hessian, _starts(problem, setting, 1), steps)
     values, residuals, _ = run.ritz(0)
     top, low = float(values[-1]), float(values[0])
@@ -110,7 +106,8 @@ def _edge(top: float, rate: float | None) -> str:
 
 def spectrum(problem: Problem, setting: Setting) -> list[Row]:
     """Trace, Frobenius norm, spectral density and outliers, by stochastic Lanczos quadrature."""
-    probes, steps = setting.effort, _steps(problem)
+    probes, steps = setting.effort
+    steps = min(steps, problem.size)
     fits = int(setting.memory // (problem.vector.itemsize * problem.size))
     keep = fits >= probes * (steps + 3)
     together = probes if keep else max(1, min(probes, fits // 4))
@@ -240,17 +237,17 @@ MEASUREMENTS = (
         "curvature",
         "largest and smallest Hessian eigenvalues against 2/η",
         (),
-        lambda p, s: PRODUCT * _steps(p),
+        lambda p, s: PRODUCT * min(s.effort[0], p.size),
         sharpness,
+        efforts=((30,), (20,), (12,)),
     ),
     Measurement(
         "spectrum",
         "curvature",
         "trace, Frobenius norm, spectral density, outliers",
         (),
-        lambda p, s: PRODUCT * _steps(p) * s.effort,
+        lambda p, s: PRODUCT * s.effort[0] * min(s.effort[1], p.size),
         spectrum,
-        least=2,
-        most=8,
+        efforts=((8, 30), (6, 30), (4, 30), (3, 30), (3, 20), (2, 20), (2, 12)),
     ),
 )

@@ -42,6 +42,8 @@ class Report:
     failed: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)
+    """Seconds a measurement."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as one JSON object; numbers that are not finite are null."""
@@ -54,6 +56,7 @@ class Report:
                 "failed": self.failed,
                 "notes": self.notes,
                 "seconds": round(self.seconds, 2),
+                "spent": {name: round(seconds, 2) for name, seconds in self.spent.items()},
             }
         )
 
@@ -139,19 +142,20 @@ def examine(
             todo.append(one)
     rows: dict[str, list[Row]] = {}
     left_out, failed = [], []
+    spent: dict[str, float] = {}
     gradient = problem.seconds
     start_up = 0.0 if problem.framework == "torch" else 2.0
 
-    def cost(one: Measurement, effort: int) -> float:
+    def cost(one: Measurement, effort: tuple[int, ...]) -> float:
         setting.effort = effort
         return start_up + one.cost(problem, setting) * gradient
 
-    # Later measurements use the direction that sharpness finds; the rest goes from cheap to dear.
-    for one in sorted(todo, key=lambda m: (m.name != "sharpness", cost(m, m.least))):
+    # Later measurements use the direction that sharpness finds, so it comes first, but with half of the time at
+    # most; the rest goes from cheap to dear.
+    for one in sorted(todo, key=lambda m: (m.name != "sharpness", cost(m, m.efforts[-1]))):
         left = np.inf if budget is None else budget - (time.perf_counter() - began)
-        effort = one.most
-        while effort > one.least and cost(one, effort) > left:
-            effort -= 1
+        share = left / 2 if one.name == "sharpness" and len(todo) > 1 else left
+        effort = next((e for e in one.efforts if cost(one, e) <= share), one.efforts[-1])
         if (seconds := cost(one, effort)) > left:
             left_out.append({"measurement": one.name, "what": one.what, "seconds": round(seconds, 1)})
             continue
@@ -159,12 +163,14 @@ def examine(
             tell(f"{one.name}: about {seconds:.0f} s")
         setting.effort = effort
         setting.rng = np.random.default_rng([key, *one.name.encode()])
+        started = time.perf_counter()
         try:
             rows[one.name] = one.measure(problem, setting)
         except InputError:
             raise
         except Exception as error:
             failed.append({"measurement": one.name, "what": one.what, "error": _first_line(error)})
+        spent[one.name] = time.perf_counter() - started
     return Report(
         facts,
         [row for one in chosen for row in rows.get(one.name, [])],
@@ -173,6 +179,7 @@ def examine(
         failed,
         notes,
         time.perf_counter() - began,
+        spent,
     )
 
 

@@ -36,8 +36,7 @@ def _rise(problem: Problem, at: np.ndarray) -> tuple[float, float, float | None]
     if not problem.separable:
         value = problem.loss(at)
         return value, value - problem.base_loss, None
-    before = problem.example_losses()
-    return _paired(before, problem.example_losses(at))
+    return _paired(problem.base_example_losses, problem.example_losses(at))
 
 
 def _paired(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float | None]:

@@ -265,7 +265,7 @@ class JaxEngine:
             if name in ("attention", "activations"):
                 layers = jax.tree_util.tree_leaves_with_path(value)
                 found[name] = {
-                    jax.tree_util.keystr(path) or name: reduction(np.asarray(leaf)) for path, leaf in layers
+                    jax.tree_util.keystr(path) or name: [reduction(np.asarray(leaf))] for path, leaf in layers
                 }
             else:
                 found[name] = reduction(np.asarray(value))

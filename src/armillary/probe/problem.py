@@ -246,10 +246,15 @@ class Problem:
         return np.concatenate(list(self._each(lambda b, lane: self.engine.example_losses(at, b, lane))))
 
     @cached_property
+    def base_example_losses(self) -> Float[np.ndarray, " examples"]:
+        """The same at the model's own parameters."""
+        return self.example_losses()
+
+    @cached_property
     def separable(self) -> bool:
         """Whether the loss of a batch is the mean of its examples' losses."""
         scale = max(abs(self.base_loss), 1e-6)
-        return bool(abs(self.example_losses().mean() - self.base_loss) <= 1e-3 * scale)
+        return bool(abs(self.base_example_losses.mean() - self.base_loss) <= 1e-3 * scale)
 
     def example_gradients(
         self,
@@ -292,8 +297,8 @@ class Problem:
     ) -> list[dict[str, Any]]:
         """For every micro-batch, what each reduction makes of the intermediates of its name.
 
-        Names: `outputs`, `features`, `labels` (one array each), `attention`, `activations` (a dictionary of
-        what the reduction makes of each layer's array).
+        Names: `outputs`, `features`, `labels` (one array each), `attention`, `activations` (a dictionary: for each
+        layer, what the reduction makes of its array, once a call of the layer).
         """
         return list(self._each(lambda b, lane: self.engine.observe(at, b, reduce, lane)))
 

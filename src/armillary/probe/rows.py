@@ -52,8 +52,8 @@ class Setting:
     batch_size: int | None = None
     memory: float = 4 * GIGA
     """Bytes for vectors that are kept."""
-    effort: int = 0
-    """Of measurements that can do with less: how many probes."""
+    effort: tuple[int, ...] = ()
+    """One of the measurement's `efforts`."""
     tell: Callable[[str], None] = lambda line: None
     found: dict[str, Any] = field(default_factory=dict)
 
@@ -84,9 +84,8 @@ class Measurement:
     cost: Callable[[Problem, Setting], float]
     """In gradients over all the data."""
     measure: Callable[[Problem, Setting], list[Row]]
-    least: int = 0
-    """The fewest and the most probes it can do with; 0 where it has no such choice."""
-    most: int = 0
+    efforts: tuple[tuple[int, ...], ...] = ((),)
+    """What it can do with, from dear to cheap: numbers of its own choice (products, probes)."""
 
 
 LACKS = {

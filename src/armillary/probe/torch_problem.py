@@ -213,7 +213,9 @@ class TorchEngine:
     # The model as a function of its parameters
 
     def _parameters(self, flat: "Tensor") -> dict[str, "Tensor"]:
-        return {leaf.name: flat[leaf.start : leaf.stop].view(leaf.shape) for leaf in self.leaves}
+        # One split: its derivative is one concatenation, where slices would each make a vector of the whole size.
+        parts = flat.split([leaf.stop - leaf.start for leaf in self.leaves])
+        return {leaf.name: part.view(leaf.shape) for leaf, part in zip(self.leaves, parts)}
 
     def _at(self, at: np.ndarray | None) -> "Tensor":
         return self.own if at is None else self.torch.from_numpy(at).to(self.device)
@@ -461,11 +463,9 @@ class Watch:
         self.within = False
 
     def _keep(self, kind: str, name: str, tensor: Any) -> None:
-        found = getattr(self, kind)
-        count = sum(key.split(" ")[0] == name for key in found)
         reduction = self.reduce.get(kind)
         value = reduction(self.engine._array(tensor)) if reduction else True
-        found[f"{name} {count + 1}" if count else name] = value
+        getattr(self, kind).setdefault(name, []).append(value)
 
     @property
     def place(self) -> str:
