@@ -79,8 +79,6 @@ from armillary.measure.path_curvature import (
 from armillary.measure.per_example import gradient_matrix, per_example_gradients
 from armillary.measure.random_matrix import MarchenkoPastur, linear_generalization_curve, marchenko_pastur
 from armillary.measure.recovery import feature_recovery
-from armillary.measure.scatter import Scatter, class_scatter
-from armillary.measure.ridge_penalty import RidgePenalty, implicit_ridge_penalty
 from armillary.measure.residual_polynomials import (
     MomentSpectrum,
     best_gd_plus_plus,
@@ -92,6 +90,8 @@ from armillary.measure.residual_polynomials import (
     newton_residuals,
     residual_risk,
 )
+from armillary.measure.ridge_penalty import RidgePenalty, implicit_ridge_penalty
+from armillary.measure.scatter import Scatter, class_scatter
 from armillary.measure.separability import Separability, separability
 from armillary.measure.snapshots import snapshot_rank
 from armillary.measure.spectrum import (
@@ -117,17 +117,15 @@ __all__ = [
     "Estimate",
     "GradientNoise",
     "HessianSizes",
+    "IterationMatch",
     "Jackknife",
     "KrylovRuns",
     "Lanczos",
     "Learner",
     "MarchenkoPastur",
+    "MomentSpectrum",
     "NeuralCollapse",
     "OpposingGroups",
-    "IterationMatch",
-    "Lanczos",
-    "Learner",
-    "MomentSpectrum",
     "Outliers",
     "PowerLaw",
     "RidgePenalty",
@@ -164,8 +162,8 @@ __all__ = [
     "gauss_newton_matrix",
     "gauss_newton_operator",
     "gauss_newton_vector_product",
-    "gaussian_share",
     "gauss_quadrature",
+    "gaussian_share",
     "gd_plus_plus_residual",
     "gradient_descent",
     "gradient_descent_path",
@@ -203,15 +201,13 @@ __all__ = [
     "m_coherence",
     "m_coherence_two_batches",
     "marchenko_pastur",
+    "match_iterations",
     "mean_square_stability",
     "mode_curve",
     "mode_strengths",
-    "nearest_neighbours",
-    "neural_collapse",
-    "match_iterations",
-    "mean_square_stability",
     "moment_spectrum",
     "nearest_neighbours",
+    "neural_collapse",
     "newton_residuals",
     "newton_schulz_path",
     "oddness",
