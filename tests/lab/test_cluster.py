@@ -30,7 +30,7 @@ import numpy as np
 from armillary.lab import Study
 from beside.step import step
 
-def experiment(key, *, rate=0.1, steps=200_000):
+def experiment(key, *, rate=0.1, steps=100_000):
     def refuse(value):
         if abs(value - 0.37) < 1e-6:
             os._exit(7)
@@ -54,7 +54,8 @@ def nodes(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ARMILLARY_HOME", str(tmp_path_factory.mktemp("worker")))  # no store in common
-        soon = {"health_check_period_ms": 300, "health_check_failure_threshold": 3}
+        patch.setenv("RAY_raylet_start_wait_time_s", "120")  # a busy machine starts them late
+        soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 8}
         head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon}
         made = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(2):
@@ -83,11 +84,18 @@ def test_a_node_that_is_killed_costs_only_what_ran_there(nodes, slow, home, monk
     rates = np.linspace(0.1, 0.3, 12).tolist()
     told, killed, joined = [], [], []
 
+    def alive():
+        import ray
+
+        return sum(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes())
+
     def notify(event, **found):
         told.append((event, found))
         if event == "chunk" and found["done"] >= 8 and not killed:
             nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)  # by SIGKILL
             killed.append(found["done"])
+            while alive() > 1:  # until the cluster knows
+                time.sleep(0.1)
         if event == "nodes" and found["nodes"] == 1 and not joined:
             nodes.add_node(num_cpus=1)
             joined.append(found["out"])
@@ -157,11 +165,11 @@ def test_ctrl_c_keeps_what_came_home_and_the_same_command_goes_on(nodes, slow, t
     process = subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while stored_rows() < 5 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everything that the command started has it
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     kept = stored_rows()
     assert f"stopped; {kept} of 32 runs are kept, and the same command goes on from there" in said
@@ -178,7 +186,7 @@ def test_ray_on_this_machine_alone(descent, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "verdict: holds" in done.stdout
-    assert done.stderr.startswith("ray, 1 group(s) of runs")
+    assert "ray, 1 group(s) of runs" in done.stderr
     assert set(Store().table()["plan"].str.split(" ").list.first()) == {"ray"}
 
 
