@@ -2,16 +2,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
+from armillary.data import digits
 from armillary.measure import (
     bezier_barrier,
     bezier_losses,
     bezier_point,
+    cross_entropy,
     line_losses,
     line_point,
     path_barrier,
 )
 from armillary.nn import MLP
+from armillary.train import fit
 
 RING = lambda params, batch: (params["x"] ** 2 + params["y"] ** 2 - batch) ** 2
 EAST = {"x": jnp.array(1.0), "y": jnp.array(0.0)}
@@ -71,3 +75,18 @@ def test_networks_with_static_fields_under_vmap():
         np.testing.assert_allclose(path[:, -1], last, rtol=1e-5)
     assert (curve.mean(1) < line.mean(1)).all()
     assert isinstance(line_point(make(keys[0]), make(keys[1]), 0.5), eqx.Module)
+
+
+def test_a_learned_curve_goes_round_the_ridge_between_two_trained_networks():
+    """Digits 0 to 2, two inits: the line has a barrier, the curve between the same ends at most half of it."""
+    x, y = (jnp.asarray(a) for a in digits(range(3)))
+    loss = lambda net, batch: cross_entropy(net(batch[0]), batch[1])
+    train = lambda key: fit(loss, MLP((64, 16, 3), key), (x, y), optax.adam(0.01), steps=200).params
+    a, b = (jax.jit(train)(jax.random.key(seed)) for seed in range(2))
+    line = path_barrier(line_losses(loss, a, b, (x, y)))
+    curve = jax.jit(lambda: bezier_barrier(loss, a, b, (x, y), key=jax.random.key(2), steps=300))()
+    assert line > 0.02, "without a ridge the curve shows nothing"
+    assert curve.barrier < line / 2
+    for end, t in ((a, 0.0), (b, 1.0)):
+        point = bezier_point(a, curve.bend, b, t)
+        np.testing.assert_allclose(loss(point, (x, y)), loss(end, (x, y)), rtol=1e-4)

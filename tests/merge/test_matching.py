@@ -154,6 +154,68 @@ def test_activation_matching_against_all_permutations():
     np.testing.assert_allclose(((read(a) - read(b)[:, found]) ** 2).sum(), best, rtol=1e-5)
 
 
+class ConvNet(eqx.Module):
+    """Equinox's own layers: a residual block, batch and group normalization, pooling, a flattened head."""
+
+    stem: eqx.nn.Conv2d
+    batch_norm: eqx.nn.BatchNorm
+    group_norm: eqx.nn.GroupNorm
+    inner: eqx.nn.Conv2d
+    pool: eqx.nn.MaxPool2d
+    dense: eqx.nn.Linear
+    layer_norm: eqx.nn.LayerNorm
+    head: eqx.nn.Linear
+
+    def __init__(self, key):
+        keys = jax.random.split(key, 4)
+        self.stem = eqx.nn.Conv2d(2, 6, 3, padding=1, key=keys[0])
+        self.batch_norm = eqx.nn.BatchNorm(6, "batch", mode="batch")
+        self.group_norm = eqx.nn.GroupNorm(2, 6)
+        self.inner = eqx.nn.Conv2d(6, 6, 3, padding=1, key=keys[1])
+        self.pool = eqx.nn.MaxPool2d(2, 2)
+        self.dense = eqx.nn.Linear(24, 5, key=keys[2])
+        self.layer_norm = eqx.nn.LayerNorm(5)
+        self.head = eqx.nn.Linear(5, 3, key=keys[3])
+
+    def __call__(self, x, state):
+        stream, state = self.batch_norm(jax.nn.relu(self.stem(x)), state)
+        stream = stream + jax.nn.gelu(self.inner(self.group_norm(stream)))
+        hidden = self.layer_norm(self.dense(self.pool(stream).reshape(-1)))
+        return self.head(jax.nn.relu(hidden)), state
+
+
+def over_batch(params, x):
+    net, state = params
+    outputs, _ = jax.vmap(net, axis_name="batch", in_axes=(0, None), out_axes=(0, None))(x, state)
+    return outputs
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_a_permuted_equinox_network_is_matched_back_in_training_and_in_inference(inference):
+    net, state = eqx.nn.make_with_state(ConvNet)(KEY)
+    params, x = (eqx.nn.inference_mode(net, inference), state), jax.random.normal(KEY, (30, 2, 4, 4))
+    symmetry = permutation_symmetry(over_batch, params, x)
+    # The group normalization factors the stream into which group and which channel inside it.
+    assert symmetry.sizes == (2, 3, 5)
+    for seed in range(3):
+        shuffled = permute(symmetry, params, random_permutations(symmetry, jax.random.key(seed)))
+        np.testing.assert_allclose(over_batch(shuffled, x), over_batch(params, x), rtol=1e-4, atol=1e-5)
+        found = activation_matching(over_batch, params, shuffled, x)
+        back = permute(symmetry, shuffled, found)
+        same = jax.tree.map(lambda u, v: bool((u == v).all()), arrays(back), arrays(params))
+        assert all(jax.tree.leaves(same))
+        # Weight matching, which may end at a local optimum, does not leave the global one.
+        by_weights = weight_matching(symmetry, params, shuffled, start=found)
+        np.testing.assert_allclose(by_weights.product, weight_product(symmetry, params, shuffled, found))
+
+
+def test_a_sum_over_a_named_axis_is_one_more_reduction_where_vmap_places_it():
+    model = lambda p, x: jax.lax.psum(jnp.tanh(x @ p["in"]), "rows") @ p["out"]
+    params = {"in": jnp.ones((2, 3)), "out": jnp.ones((3, 2))}
+    placed = jax.vmap(model, (None, 0), axis_name="rows")
+    assert permutation_symmetry(placed, params, jnp.ones((4, 2))).sizes == (3,)
+
+
 def test_a_group_that_nothing_reads_is_named():
     model = lambda p, x: jnp.tanh(x @ p["in"]).sum(-1)
     with pytest.raises(ValueError, match="group 0"):

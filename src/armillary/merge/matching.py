@@ -5,6 +5,7 @@ whose permutations `permutation_symmetry` finds. The linear assignments are solv
 algorithm), so that matching works under `jit` and `vmap`.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -128,7 +129,9 @@ def activations(
     """For each group of the model's symmetry, what the next layers read from its units on the input `x`.
 
     These are the values that a matrix product or a convolution contracts over the group's axis; everything
-    else (examples, places in an image, several readers) counts as samples.
+    else (examples, places in an image, several readers) counts as samples. Where units of other groups are among
+    these (the channels of each group of a group normalization), they are sorted, so that their order, which may
+    be permuted as well, does not matter.
 
     **Raises:** `ValueError` if a group's units are read by no matrix product or convolution.
     """
@@ -137,7 +140,7 @@ def activations(
     number = number_groups(program, labels)
     inputs = len(jax.tree.leaves(x))
     driven = set(range(len(program.leaves), len(program.leaves) + inputs))
-    reads: list[dict[tuple[int, int], None]] = [{} for _ in number]
+    reads: list[dict[tuple[int, int], list[int]]] = [{} for _ in number]
     sizes: dict[int, list[int]] = {}
     for step in program.steps:
         if driven.isdisjoint(step.inputs):
@@ -148,17 +151,25 @@ def activations(
                 continue
             factors = [resolve(a) for a in labels[value]]
             first = sum(len(f) for f in factors[:axis])
-            sizes[value] = [f.size for factor in factors for f in factor]
-            for place, factor in enumerate(factors[axis]):
+            every = [f for factor in factors for f in factor]
+            sizes[value] = [f.size for f in every]
+            for place, factor in enumerate(factors[axis], first):
                 if factor in number:
-                    reads[number[factor]][value, first + place] = None
+                    others = [i for i, f in enumerate(every) if f in number and i != place]
+                    reads[number[factor]][value, place] = others
     if unread := [i for i, found in enumerate(reads) if not found]:
         raise ValueError(f"no matrix product or convolution reads the units of group {unread[0]}")
     values = dict(zip(sizes, evaluate(program, params, x, list(sizes))))
-    units = lambda value, axis: jnp.moveaxis(values[value].reshape(sizes[value]), axis, -1)
-    return [
-        jnp.concatenate([(u := units(*read)).reshape(-1, u.shape[-1]) for read in found]) for found in reads
-    ]
+
+    def units(value: int, place: int, others: list[int]) -> Float[Array, "samples units"]:
+        shape, last = sizes[value], range(-1 - len(others), 0)
+        moved = jnp.moveaxis(values[value].reshape(shape), (place, *others), tuple(last))
+        if not others:
+            return moved.reshape(-1, shape[place])
+        moved = jnp.sort(moved.reshape(-1, shape[place], math.prod(shape[i] for i in others)))
+        return moved.swapaxes(1, 2).reshape(-1, shape[place])
+
+    return [jnp.concatenate([units(*read, others) for read, others in found.items()]) for found in reads]
 
 
 def _contractions(step: Step) -> list[tuple[int, int]]:

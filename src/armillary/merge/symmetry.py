@@ -175,6 +175,13 @@ def _reduce(step: Step, operands: list[Axes], shapes: Shapes, out: Shape) -> Axe
     return [a for i, a in enumerate(operands[0]) if i not in step.equation.params["axes"]]
 
 
+def _named_sum(step: Step, operands: list[Axes], shapes: Shapes, out: Shape) -> Axes:
+    """A sum over a named axis; where `vmap` has given the name a place, it is one more reduction."""
+    if any(isinstance(axis, str) for axis in step.equation.params["axes"]):
+        raise _Misfit
+    return _reduce(step, operands, shapes, out)
+
+
 def _dot(step: Step, operands: list[Axes], shapes: Shapes, out: Shape) -> Axes:
     (left, right), (batch_left, batch_right) = step.equation.params["dimension_numbers"]
     a, b = operands
@@ -279,6 +286,7 @@ RULES: dict[str, Callable[[Step, list[Axes], Shapes, Shape], Axes]] = {
     **dict.fromkeys(REDUCTIONS, _reduce),
     **dict.fromkeys(WINDOWS, _window),
     **dict.fromkeys(POSITIONAL, _positional),
+    "psum": _named_sum,
     "dot_general": _dot,
     "conv_general_dilated": _convolve,
     "broadcast_in_dim": _broadcast,
@@ -361,7 +369,9 @@ def _plain(axis: Axis, number: dict[Factor, int]) -> tuple[tuple[int | None, int
 def permutation_symmetry(model: Callable[[PyTree, PyTree], PyTree], params: PyTree, x: PyTree) -> Symmetry:
     """Find the groups of parameter axes whose joint permutation leaves `model(params, x)` unchanged.
 
-    Only shapes are looked at, so that the result serves every network of the architecture.
+    Only shapes are looked at, so that the result serves every network of the architecture. What the model
+    closes over is a constant and pins the axes that it meets; so give the running statistics of a batch
+    normalization as a part of `params`: `(net, state)`.
 
     **Arguments:**
 

@@ -3,12 +3,14 @@
 Claim: at one learning rate η, SGD on single examples ends only at global minima whose Hessian has
 η tr(H)/2 ≤ 1, and they generalize better; full-batch gradient descent ends at minima that violate this trace
 bound by far, although they satisfy its own, η λ_max(H)/2 ≤ 1, and from which SGD runs away.
-Control: the batch grows from one example to all of them: same start, data, rate, warm-up and steps, no noise.
+Control: the batch grows from one example to all of them: same start, data, rate, warm-up and steps, no noise. Where
+the claim compares the two batches, it is the rate that changes: at the smallest the trace bound binds neither.
 Scope: sparse regression with a diagonal linear network, where tr(H) caps an l1-like norm of the predictor (a
 two-layer ReLU network on digits at full scale). Mean-square stability is computed exactly, not simulated; what
 a run obeys is the looser almost-sure limit. The generalization bounds are not checked.
 Departures: 32 seeds instead of 8. A first run, on seeds 0 to 7, left better-minimum undecided (0.79 to 2.67), and
-escape was added after it; those seeds are skipped, and the verdict counts on others. No bound was moved.
+escape was added after it; those seeds are skipped, and the verdict counts on others. No bound was moved. The control of better-minimum
+is the smallest rate: full batches in SGD's place would compare gradient descent with itself.
 """
 
 from typing import Literal
@@ -132,8 +134,8 @@ def at_the_largest_rate(name):
     return lambda arms: arms["SGD"][name].isel(rate=-1)
 
 
-def risk_ratio(arms):
-    return (arms["GD"].risk / arms["SGD"].risk).isel(rate=-1)
+def risk_ratio(rate):
+    return lambda arms: (arms["GD"].risk / arms["SGD"].risk).isel(rate=rate)
 
 
 def figure(arms):
@@ -222,9 +224,9 @@ study = Study(
         Check(
             "better-minimum",
             "GD's parameter error is at least 1.3 times SGD's",
-            risk_ratio,
+            risk_ratio(-1),
             at_least(1.3),
-            control={"SGD": "GD"},
+            control=risk_ratio(0),
             because="tr(H) is an l1-like norm of the predictor, and the target is sparse",
         ),
         Check(

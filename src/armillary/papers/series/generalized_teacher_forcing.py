@@ -4,12 +4,15 @@ Claim: when a recurrent model is pulled a share α of the way towards the data a
 grow by λ₁ + ln(1 - α) a step, λ₁ being the largest Lyapunov exponent. A moderate pull therefore keeps them bounded
 on a chaotic series, and the trained model's invariant measure is at least twice as close to the true one as that of
 the same network trained without pull or with a full one.
-Control: α alone: 0, where gradients grow at λ₁; 1, where the loss sees single steps. For the mechanism, the
-same pull is held constant in differentiation: the same states, but the factor 1 - α is gone from the gradient.
+Control: α alone: 0, where gradients grow at λ₁; for the measure, which is compared with both ends anyway, a pull ten
+times weaker, where they hardly shrink. For the mechanism, the same pull is held constant in differentiation: the
+same states, but the factor 1 - α is gone from the gradient.
 Scope: Lorenz-63 with 5% observation noise, all of its state observed, a shallow piecewise-linear network; every
 arm takes the same number of updates on sequences of the same length. Not ECG or EEG, clipped networks or spectra.
 Departures: the gradient's growth is that of ∂z_t/∂z_0, as in the paper's theorem, not of the last step's loss, whose
-error at α = 0 grows as well before it saturates; the latter is shown too.
+error at α = 0 grows as well before it saturates; the latter is shown too. The specification's controls of
+reconstruction, α = 0 and 1 in the forced model's place, compare the better of the two with one of them, which cannot
+exceed ln 1; the weak pull replaces them. That it fails had been seen in a sweep before it became a control.
 """
 
 import jax
@@ -139,10 +142,18 @@ def law_error(backward):
     return lambda arms: np.abs(rate_at(0.05, backward)(arms) - (RATE + np.log1p(-0.05)))
 
 
+def ends(arms):
+    return np.minimum(np.log(arms["free"].divergence), np.log(arms["one-step"].divergence))
+
+
 def advantage(arms):
     """ln of how many times closer the forced model's measure is than the nearer of the two ends'."""
-    ends = np.minimum(np.log(arms["free"].divergence), np.log(arms["one-step"].divergence))
-    return ends - np.log(arms["forced"].divergence)
+    return ends(arms) - np.log(arms["forced"].divergence)
+
+
+def weak_advantage(arms):
+    """The same of a pull of 0.02, just enough to bound the gradients on average."""
+    return ends(arms) - np.log(arms["sweep"].divergence.sel(alpha=0.02, method="nearest", drop=True))
 
 
 def over(rival):
@@ -255,7 +266,7 @@ study = Study(
             "its invariant measure is twice as close as the better of α = 0 and α = 1: ln of the ratio",
             advantage,
             at_least(round(float(np.log(2)), 6)),
-            control=[{"forced": "free"}, {"forced": "one-step"}, {"forced": "constant pull"}],
+            control=[weak_advantage, {"forced": "constant pull"}],
             basis="paper",
             because="better invariant statistics are the headline; a factor of 2 is far above sampling noise",
         ),
