@@ -269,3 +269,26 @@ def test_a_failing_run_is_exit_code_1(armillary, tmp_path, descent):
     assert code == 1
     assert "ZeroDivisionError" in err
     assert "Traceback" not in err
+
+
+CURVES = '''
+"""Nothing but curves."""
+import jax.numpy as jnp
+from armillary.lab import Study
+
+
+def experiment(key, *, rate=0.1):
+    return {"curve": rate * jnp.arange(3.0)}
+
+
+study = Study(experiment, dims={"curve": ("step",)})
+'''
+
+
+def test_a_sweep_of_curves_shows_where_they_end(armillary, tmp_path):
+    (tmp_path / "curves.py").write_text(CURVES)
+    code, out, _ = armillary("sweep", tmp_path / "curves.py", "--over", "rate=0.1,0.3", "--seeds", 2)
+    assert code == 0
+    assert "the last value of each curve" in " ".join(out.split())
+    assert ["0.3", "0.6"] in [line.split() for line in out.splitlines()]
+    assert "no figure" in out

@@ -115,11 +115,17 @@ def _others(kind: str, items: "Iterable[Judged]") -> Table:
 
 
 def sweep(data: "xr.Dataset", axes: Sequence[str], *, limit: int = 40) -> tuple[Table, int]:
-    """Mean over seeds of every scalar measurement at each swept point; the table and how many rows it left out."""
-    means = data[scalars(data, axes)].mean("seed").to_dataframe().reset_index()
+    """Mean over seeds of every scalar measurement at each swept point; the table and how many rows it left out.
+
+    Where there are only curves, it is their last values.
+    """
+    names = scalars(data, axes)
+    ends = {d: -1 for d in data.dims if d not in ("arm", "seed", *axes)}
+    means = (data[names] if names else data.isel(ends, drop=True)).mean("seed").to_dataframe().reset_index()
     keys = [k for k in ("arm", *axes) if k in means]
     means = means[[*keys, *(c for c in means if c not in keys)]]
     made = table(*means.columns)
+    made.caption = None if names else "the last value of each curve"
     for row in means.head(limit).itertuples(index=False):
         made.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
     return made, max(0, len(means) - limit)
