@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,10 @@ def _build(shared: Path, folder: Path) -> dict:
         patch.setattr(builder, "docs", lambda: docs)
         api.record(own)
         shutil.rmtree(shared / "site-home" / "runs", ignore_errors=True)
+        before = os.times()
         built = build(folder, [own])
-    return {"seconds": built.seconds, "warnings": built.warnings}
+        cpu = sum(os.times()[:4]) - sum(before[:4])  # a busy machine's clock says nothing of the build
+    return {"seconds": cpu, "warnings": built.warnings}
 
 
 @pytest.fixture(scope="session")
