@@ -170,7 +170,7 @@ def test_copy_buttons_stand_by_the_commands(page, site):
 PAGES = (
     "index.html", "papers/one-step-gd.html", "papers/own-claim.html", "papers/niw-meta.html", "subjects/index.html",
     "subjects/in_context.html", "nucleus/index.html", "nucleus/landscaping-lmc.html", "guides/verdicts.html",
-    "api/measure.html", "news.html",
+    "api/losses.html", "news.html",
 )  # fmt: skip
 
 

@@ -70,6 +70,25 @@ def test_a_thumbnail_is_the_main_panel_with_its_words_inside():
     assert [ax.get_title(loc="left") for ax in marked.axes] == [""]
 
 
+def test_a_thumbnails_legend_hides_no_data():
+    with figures.house():
+        figure, ax = plt.subplots(layout="constrained")
+        x = np.linspace(0, 1, 50)
+        for i, phase in enumerate(np.linspace(0, 3, 4)):
+            ax.plot(x, np.sin(20 * x + phase), label=f"phase {i}")
+        ax.fill_between(x, -1, -0.5, alpha=0.2)
+        ax.scatter([0.9], [0.9], label="a dot")
+        ax.legend(bbox_to_anchor=(1, -0.2))
+    figures.thumbnail(figure)
+    figure.canvas.draw()
+    box = ax.get_legend().get_window_extent()
+    points = np.vstack([ax.transData.transform(line.get_xydata()) for line in ax.lines])
+    assert not any(box.contains(*point) for point in points)
+    assert ax.get_ylim()[1] > 1.1  # room was made
+    assert max(ax.get_yticks()) <= 1.1  # where nothing is measured
+    assert ax.get_window_extent().contains(box.x0, box.y0)
+
+
 def test_record_keeps_the_figure_beside_it_and_redraws_it_from_the_store(descent):
     entry = catalogue.find(descent)
     assert record.figure(entry) is None

@@ -60,6 +60,17 @@ def test_every_paper_and_subject_has_its_page(site):
     assert index.count("<li data-slug=") == len(catalogue.rows()) + 1
 
 
+def test_a_text_opens_its_subjects_page(site, pages):
+    page = site.path / "subjects" / "surveys.html"
+    text = page.read_text(encoding="utf-8")
+    title = catalogue.shelves()["surveys"].title
+    in_order = (f"<h1>{title}", ">What they say together", 'alt="Learned above', 'class="arm-cards')
+    places = [text.index(words) for words in in_order]
+    assert places == sorted(places)
+    assert "Left out" not in text
+    assert "../papers/one-step-gd.html" in pages[page].links
+
+
 def test_no_internal_link_is_broken(site, pages):
     broken = defaultdict(set)
     for path, found in pages.items():

@@ -97,13 +97,10 @@ def thumbnail(figure: "Figure") -> bytes:
         figure.set_layout_engine("constrained")
         for ax in figure.axes:
             ax.set_subplotspec(GridSpec(1, 1, figure=figure)[0])
-            if (legend := ax.get_legend()) is not None:
-                legend.set_loc("best")
-                if len(legend.get_texts()) > 3:  # a long one covers the lines
-                    for words in legend.get_texts():
-                        words.set_fontsize(8)
     figure.set_size_inches(4.0, 2.5)
     _fit_words(figure)
+    for ax in figure.axes:
+        _uncover(ax)
     buffer = io.BytesIO()
     with house():
         figure.savefig(buffer, format="png", dpi=140)
@@ -111,6 +108,70 @@ def thumbnail(figure: "Figure") -> bytes:
     small = io.BytesIO()
     image.save(small, "PNG", optimize=True)
     return small.getvalue()
+
+
+def _uncover(ax: "Axes") -> None:
+    """Put an axes' legend where it hides no data; where there is no such place, make one above the data."""
+    from matplotlib.figure import Figure
+
+    legend, figure = ax.get_legend(), ax.get_figure(root=True)
+    if legend is None or not isinstance(figure, Figure):
+        return
+    legend.set_bbox_to_anchor(None)
+    if len(legend.get_texts()) > 3:
+        for words in legend.get_texts():
+            words.set_fontsize(7.5)
+    low, high = ax.get_ylim()
+    ticks = [t for t in ax.get_yticks() if min(low, high) <= t <= max(low, high)]
+    scale = ax.yaxis.get_transform()
+    bottom, top = scale.transform([low, high])
+    for more in (0.0, 0.15, 0.3, 0.45, 0.6, 0.8):
+        if more:
+            ax.set_ylim(low, float(scale.inverted().transform([top + more * (top - bottom)])[0]))
+            ax.set_yticks(ticks)
+        for place in (
+            "upper right",
+            "upper left",
+            "lower right",
+            "lower left",
+            "center right",
+            "center left",
+        ):
+            legend.set_loc(place)
+            figure.canvas.draw()
+            if not _covers(legend.get_window_extent(), ax):
+                return
+    legend.set_loc("upper right")
+
+
+def _covers(box: Any, ax: "Axes") -> bool:
+    """Whether a box in pixels hides a line, a band or words of an axes."""
+    import numpy as np
+    from matplotlib.transforms import IdentityTransform
+
+    inside = ax.get_window_extent()
+    box = box.padded(-1)
+    if not (inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1):
+        return True
+    for line in ax.lines:
+        path = line.get_transform().transform_path(line.get_path())
+        dots = line.get_linestyle() in ("None", "none", "", " ")
+        if dots and _any_inside(box, path.vertices):
+            return True
+        if not dots and len(np.asarray(path.vertices)) and path.intersects_bbox(box, filled=False):
+            return True
+    for found in ax.collections:
+        offsets = found.get_offset_transform().transform(found.get_offsets())
+        if not isinstance(found.get_offset_transform(), IdentityTransform):
+            if _any_inside(box, offsets):
+                return True
+        elif any(found.get_transform().transform_path(p).intersects_bbox(box) for p in found.get_paths()):
+            return True
+    return any(box.overlaps(words.get_window_extent()) for words in ax.texts if words.get_text())
+
+
+def _any_inside(box: Any, points: Any) -> bool:
+    return any(box.contains(x, y) for x, y in points)
 
 
 def _fit_words(figure: "Figure") -> None:

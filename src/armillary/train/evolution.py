@@ -122,23 +122,14 @@ def deep_ga(
 
     ```python
     import jax
-    import jax.numpy as jnp
     from armillary.decide import cart_pole, episode
     from armillary.nn import MLP
-    from armillary.train import decode, deep_ga
-
-    world = cart_pole()
-    spread = jax.tree.map(lambda w: jnp.full(w.shape, 0.3), MLP((4, 16, 2), jax.random.key(0)))
-
-    def evaluate(networks, key, state):  # an episode each
-        play = lambda net: episode(world, lambda seen: world.greedy(net(seen)), key)
-        return jax.vmap(play)(networks).total, None, state
-
-    run = deep_ga(
-        jax.random.key(1), spread, evaluate, population=100, parents=10, generations=10, sigma=0.1
-    )
+    from armillary.train import deep_ga
+    world, spread = cart_pole(), jax.tree.map(lambda w: 0 * w + 0.3, MLP((4, 16, 2), jax.random.key(0)))
+    play = lambda net, key: episode(world, lambda seen: world.greedy(net(seen)), key)
+    evaluate = lambda nets, key, state: (jax.vmap(lambda net: play(net, key).total)(nets), None, state)
+    run = deep_ga(jax.random.key(1), spread, evaluate, population=100, parents=10, generations=10, sigma=0.1)
     run.fitness.max(1), run.genome  # best return a generation; the last champion, in ten seeds and scales
-    decode(spread, run.genome)  # run.params, bit for bit
     ```
     """
     spread_flat, restore = ravel_pytree(spread)

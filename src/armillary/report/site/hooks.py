@@ -9,9 +9,18 @@ _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1
 _TABLE = re.compile(r"<table>(.*?)</table>", re.DOTALL)
 
 
-def on_page_content(content: str, **_: Any) -> str:
-    """Formulas become MathML. They and tables scroll where they are too wide, with the keyboard too."""
+_ANCHOR = re.compile(r'<span id="(armillary\.[\w.]+)"></span>')
+
+
+def on_page_content(content: str, *, page: Any, config: Any, **_: Any) -> str:
+    """Formulas become MathML. They and tables scroll where they are too wide, with the keyboard too.
+
+    The anchors of methods whose modules bear the same name become known to cross-references.
+    """
     from latex2mathml.converter import convert
+
+    for name in _ANCHOR.findall(content):
+        config.plugins["autorefs"].register_anchor(page, name, primary=True)
 
     def replace(match: re.Match[str]) -> str:
         block = match[2] == "["

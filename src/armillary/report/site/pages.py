@@ -144,7 +144,7 @@ def _api(folder: Path) -> None:
         text = f"# armillary.{name}\n\n::: armillary.{name}\n    {shown}\n"
         for method in methods.exported().values():
             if method.package == name and method.hidden:
-                text += f"\n[](){{#{method.path}}}\n\n::: armillary.{method.module}.{method.name}\n"
+                text += f'\n<span id="{method.path}"></span>\n\n::: armillary.{method.module}.{method.name}\n'
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
