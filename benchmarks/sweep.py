@@ -1,7 +1,10 @@
 """64 runs (8 seeds × 8 learning rates) through `armillary.sweep` against the loop an author writes in PyTorch.
 
-Same network, data, batch and number of steps; PyTorch at its best thread setting. Prints one line of JSON:
-`ratio` is PyTorch's time a run-step over armillary's, warm (at least 50 is good); compiling is stated apart.
+Same network, data, batch and number of steps; PyTorch at its best thread setting. Prints one line of JSON, times
+warm, compiling apart. `ratio` is PyTorch's time a run-step over armillary's (at least 50 is good), for the loop of
+PyTorch's tutorials: `DataLoader`, `zero_grad`, `backward`, `step`, `loss.item()`. `ratio_lean` is the same for a loop
+that draws its batches by indexing tensors and reads no loss; `ratio_arithmetic` for a program that does nothing but
+the step's matrix products, at the speed of this machine's 64 × 64 product on every core: the lean loop's upper limit.
 Needs the extra `armillary[torch]`.
 """
 
@@ -9,6 +12,7 @@ import argparse
 import itertools
 import json
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -17,32 +21,64 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-def pytorch(steps: int, threads: int) -> float:
-    """Seconds a run-step of the ordinary eager loop."""
+def pytorch(steps: int, threads: int, lean: bool) -> float:
+    """Seconds a run-step of an eager loop."""
     import torch
     from workload import BATCH, SIZES, load
 
     torch.set_num_threads(threads)
-    data = {k: torch.from_numpy(v) for k, v in load().items()}
+    x, y = (torch.from_numpy(a) for a in load().values())
     torch.manual_seed(0)
     layers = []
     for into, out in itertools.pairwise(SIZES):
         layers += [torch.nn.Linear(into, out), torch.nn.ReLU()]
     model = torch.nn.Sequential(*layers[:-1])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), BATCH, shuffle=True)
+    losses = []
+
+    def step(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        loss = torch.nn.functional.mse_loss(model(x)[:, 0], y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
 
     def train(count: int) -> None:
-        for _ in range(count):
-            rows = torch.randint(len(data["x"]), (BATCH,))
-            loss = torch.nn.functional.mse_loss(model(data["x"][rows])[:, 0], data["y"][rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        if lean:
+            for _ in range(count):
+                rows = torch.randint(len(x), (BATCH,))
+                step(x[rows], y[rows])
+            return
+        for _ in range(count // len(loader)):
+            for batch in loader:
+                losses.append(step(*batch).item())
 
-    train(100)
+    train(2 * len(loader))
+    steps -= steps % len(loader)
     start = time.perf_counter()
     train(steps)
     return (time.perf_counter() - start) / steps
+
+
+def arithmetic(cores: int) -> float:
+    """Seconds that a run-step's matrix products take on all cores, at the rate of a 64 × 64 × 64 product on one."""
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+    from workload import BATCH, SIZES
+
+    a, out = np.ones((64, 64), np.float32), np.empty((64, 64), np.float32)
+    times = []
+    with threadpool_limits(1):
+        for _ in range(7):
+            start = time.perf_counter()
+            for _ in range(5_000):
+                np.matmul(a, a, out=out)
+            times.append((time.perf_counter() - start) / 5_000)
+    weights = [into * out for into, out in itertools.pairwise(SIZES)]
+    # Forward, the weights' gradient, and the gradient of every layer's inputs but the first's.
+    products = BATCH * (3 * sum(weights) - weights[0])
+    return min(times) * products / 64**3 / cores
 
 
 def main() -> None:
@@ -64,21 +100,26 @@ def main() -> None:
         first = sweep(0)
         cores = len(os.sched_getaffinity(0))
         settings = sorted({1, cores})
-        ours, theirs = [], {threads: [] for threads in settings}
+        ours, theirs = [], {(lean, threads): [] for lean in (False, True) for threads in settings}
         for i in range(1, rounds + 1):  # in turn, so that both see the same machine
             ours.append(sweep(i) / (SEEDS * len(RATES) * STEPS))
-            for threads in settings:
-                theirs[threads].append(pytorch(1_000, threads))
-    best = min(settings, key=lambda threads: sorted(theirs[threads])[rounds // 2])
-    own, other = sorted(ours)[rounds // 2], sorted(theirs[best])[rounds // 2]
+            for (lean, threads), times in theirs.items():
+                times.append(pytorch(1_000, threads, lean))
+    own = statistics.median(ours)
+    best = {
+        lean: min((statistics.median(theirs[lean, threads]), threads) for threads in settings)
+        for lean in (False, True)
+    }
     print(
         json.dumps(
             {
                 "benchmark": "sweep",
-                "ratio": round(other / own, 1),
+                "ratio": round(best[False][0] / own, 1),
+                "ratio_lean": round(best[True][0] / own, 1),
+                "ratio_arithmetic": round(best[True][0] / arithmetic(cores), 1),
                 "armillary_microseconds_per_run_step": round(own * 1e6, 2),
-                "pytorch_microseconds_per_run_step": round(other * 1e6, 1),
-                "pytorch_threads": best,
+                "pytorch_microseconds_per_run_step": round(best[False][0] * 1e6, 1),
+                "pytorch_threads": best[False][1],
                 "compile_seconds": round(first - own * SEEDS * len(RATES) * STEPS, 2),
                 "cores": cores,
             }
