@@ -69,6 +69,7 @@ from armillary.measure.noise_scale import (
     opposing_groups,
     overlap_from_sums,
 )
+from armillary.measure.opposing import alternation, most_swinging
 from armillary.measure.path_curvature import (
     DirectionalCurvature,
     directional_curvature,
@@ -137,6 +138,7 @@ __all__ = [
     "Timeline",
     "accuracy",
     "algorithm_match",
+    "alternation",
     "batch_noise",
     "bayes_optimal",
     "best_gd_plus_plus",
@@ -206,6 +208,7 @@ __all__ = [
     "mode_curve",
     "mode_strengths",
     "moment_spectrum",
+    "most_swinging",
     "nearest_neighbours",
     "neural_collapse",
     "newton_residuals",

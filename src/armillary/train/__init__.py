@@ -1,6 +1,7 @@
 """Training: one scan-based loop, optimizers as Optax transformations, training rules."""
 
 from armillary.train.boosting import Boosted, boosted_part, line_search_newton, sgd_boost
+from armillary.train.edge import EdgeTrace, edge_of_stability_trace
 from armillary.train.evolution import (
     Evolved,
     SeedGenome,
@@ -53,6 +54,7 @@ __all__ = [
     "NTK",
     "STANDARD",
     "Boosted",
+    "EdgeTrace",
     "Evolved",
     "FeaturesNear",
     "Fit",
@@ -68,6 +70,7 @@ __all__ = [
     "classify_abc",
     "decode",
     "deep_ga",
+    "edge_of_stability_trace",
     "es_gradient",
     "features_near",
     "first_weights",
