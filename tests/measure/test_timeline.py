@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from armillary.measure import oddness, overfitting_timeline
+from armillary.measure import grokking_delay, oddness, overfitting_timeline
 
 TIME = jnp.array([0.0, 1.0, 10.0, 100.0])
 
@@ -26,3 +26,13 @@ def test_oddness_of_linear_even_and_mixed_functions():
     np.testing.assert_allclose(of(lambda x: jnp.abs(x[:, 0])), -1, atol=1e-5)
     # Odd and even parts of variance 1 and 2: (1 - 2) / (1 + 2).
     np.testing.assert_allclose(of(lambda x: x[:, 0] + x[:, 1] ** 2), -1 / 3, atol=0.03)
+
+
+def test_grokking_delay_counts_orders_of_magnitude():
+    time = jnp.array([1.0, 10.0, 100.0, 1000.0])
+    found = grokking_delay(time, jnp.array([1, 0.1, 0, 0]), jnp.array([1, 0.9, 0.5, 0.05]), threshold=0.1)
+    assert found == (2, False, 10, 1000)
+    never = grokking_delay(time, jnp.array([1, 0.1, 0, 0]), jnp.full(4, 0.5), threshold=0.1)
+    assert never == (2, True, 10, 1000)
+    neither = grokking_delay(time, jnp.ones(4), jnp.ones(4), threshold=0.1)
+    assert neither == (0, True, 1000, 1000)

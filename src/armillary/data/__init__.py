@@ -1,5 +1,6 @@
 """Tasks and data sets; each names its source and licence."""
 
+from armillary.data.boundary import boundary_perceptron
 from armillary.data.clusters import XorClusters, xor_clusters
 from armillary.data.digits import Split, corrupt_labels, digits, split
 from armillary.data.hierarchical import (
@@ -20,6 +21,7 @@ __all__ = [
     "Prompts",
     "Split",
     "XorClusters",
+    "boundary_perceptron",
     "corrupt_labels",
     "digits",
     "hermite",

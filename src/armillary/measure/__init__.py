@@ -105,7 +105,7 @@ from armillary.measure.spectrum import (
     spectral_outliers,
 )
 from armillary.measure.stability import Stability, batch_noise, mean_square_stability
-from armillary.measure.timeline import Timeline, oddness, overfitting_timeline
+from armillary.measure.timeline import GrokkingDelay, Timeline, grokking_delay, oddness, overfitting_timeline
 from armillary.measure.trace import Estimate, frobenius_norm, hutchinson_trace, hutchpp_trace
 
 __all__ = [
@@ -117,6 +117,7 @@ __all__ = [
     "EffectiveStep",
     "Estimate",
     "GradientNoise",
+    "GrokkingDelay",
     "HessianSizes",
     "IterationMatch",
     "Jackknife",
@@ -173,6 +174,7 @@ __all__ = [
     "gradient_noise",
     "green_barrier",
     "green_function",
+    "grokking_delay",
     "growing_start",
     "hessian_matrix",
     "hessian_operator",

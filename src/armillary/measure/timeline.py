@@ -44,6 +44,41 @@ def overfitting_timeline(
     return Timeline(fit, general, general - fit, (train[-1] >= fitted) & (test[-1] >= generalized))
 
 
+class GrokkingDelay(NamedTuple):
+    """How long after the training loss the test loss falls."""
+
+    delay: Float[Array, ""]
+    """log₁₀ of the ratio of the two times; 0 if the training set is not fitted either."""
+    censored: Bool[Array, ""]
+    """Whether the test loss never got there: the delay is then the least that it may be."""
+    fitted: Float[Array, ""]
+    """When the training loss got there; the last time if it did not."""
+    generalized: Float[Array, ""]
+    """When the test loss got there; the last time if it did not."""
+
+
+def grokking_delay(
+    time: Float[Array, " points"],
+    train: Float[Array, " points"],
+    test: Float[Array, " points"],
+    *,
+    threshold: float,
+) -> GrokkingDelay:
+    """How many orders of magnitude in time lie between fitting and generalizing.
+
+    "Grokking as the Transition from Lazy to Rich Training Dynamics" (2023).
+
+    **Arguments:**
+
+    - `time`: steps, or whatever the run is measured in, increasing and positive.
+    - `train`, `test`: the losses.
+    - `threshold`: the level that both must reach.
+    """
+    phases = overfitting_timeline(time, -train, -test, fitted=-threshold, generalized=-threshold)
+    fitted, generalized = jnp.minimum(phases.fitted, time[-1]), jnp.minimum(phases.generalized, time[-1])
+    return GrokkingDelay(jnp.log10(generalized / fitted), jnp.isinf(phases.generalized), fitted, generalized)
+
+
 def oddness(outputs: Float[Array, " examples"], mirrored: Float[Array, " examples"]) -> Float[Array, ""]:
     """Correlation of f(x) with -f(-x) over the examples: 1 for a linear function without bias, -1 for an even one.
 

@@ -14,8 +14,10 @@ from armillary.train.evolution import (
     seeded_noise,
 )
 from armillary.train.fit import Fit, fit
+from armillary.train.hinge import HingeSGD, hinge_sgd
 from armillary.train.kernel_ridge import kernel_ridge
 from armillary.train.layerwise import layerwise_three_layer
+from armillary.train.lazy import lazy_scale, linearized
 from armillary.train.linear import linear_descent
 from armillary.train.parametrization import (
     ABC,
@@ -58,6 +60,7 @@ __all__ = [
     "Evolved",
     "FeaturesNear",
     "Fit",
+    "HingeSGD",
     "LayerScale",
     "Limit",
     "Parametrized",
@@ -75,12 +78,15 @@ __all__ = [
     "features_near",
     "first_weights",
     "fit",
+    "hinge_sgd",
     "iterates",
     "kernel_ridge",
     "layer_scales",
     "layerwise_three_layer",
+    "lazy_scale",
     "line_search_newton",
     "linear_descent",
+    "linearized",
     "logistic_gd",
     "logistic_weights",
     "lr_sensitivity",
