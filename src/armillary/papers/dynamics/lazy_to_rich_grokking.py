@@ -10,8 +10,9 @@ Departures: that the tangent kernel turns by 0.05 (one minus its cosine) after t
 505 it turned by 0.002 at α = 4, and by more at α = 0.1: in φ'(h) = 1 + εh nearly all of the kernel is the constant part,
 which no training changes, so its angle says little about features. It is reported, with the weights' overlap with the
 target, and the check became what features are for: whether anything is learnt after the fit once they are frozen. That
-bound was set with those seeds in sight. A run of 16 seeds from 0 and from 1000 at twice the rate, at which the network
-with α = 0.1 bounces, gave delays of 0.73 to 1.19 and 0.68 to 1.21; hence 32 seeds. All of these are skipped.
+bound was set with those seeds in sight. Runs of 16 seeds from 0 and from 1000 at twice the rate, at which the network with
+α = 0.1 bounces, and of 32 at this one left the delay undecided (0.73 to 1.19, 0.68 to 1.21, 0.68 to 0.95, 0.68 to 0.97).
+It varies much from draw to draw; hence 64 seeds, others than all of these. No bound was moved.
 """
 
 import jax
@@ -23,7 +24,7 @@ from armillary.lab import Check, Report, Study, at_least, at_most
 from armillary.measure import empirical_ntk, grokking_delay, kernel_alignment
 from armillary.train import fit, lazy_scale, linearized
 
-ALPHAS = [0.1, 0.3, 1.0, 4.0, 16.0]
+ALPHAS = [0.1, 1.0, 4.0, 16.0]
 
 
 def clock(early, steps, every):
@@ -122,7 +123,7 @@ def figure(arms):
     axes[0].legend(frameon=False, fontsize=7.5, loc="upper right", ncols=2)
     axes[0].set_gid("thumbnail")
 
-    for alpha, colour in zip(ALPHAS, ("C3", "C1", "C2", "C0", "C4")):
+    for alpha, colour in zip(ALPHAS, ("C3", "C2", "C0", "C4")):
         curve(axes[1], run.overlap.sel(alpha=alpha), "-", colour, f"{alpha:g}")
         axes[1].plot(14_000, final_overlap(alpha), "k_", ms=14)
     axes[1].plot([], [], "k_", ms=10, label="in the end, predicted")
@@ -206,8 +207,8 @@ study = Study(
     ],
     dims=dict.fromkeys(("train", "test", "overlap"), ("step",)),
     coords={"step": lambda s: clock(s["early"], s["steps"], s["every"])},
-    seeds=32,
-    pilot_seeds=[*range(16), *range(500, 506), *range(1000, 1016)],
+    seeds=64,
+    pilot_seeds=[*range(48), *range(500, 506), *range(1000, 1048)],
     full={"dim": 100, "examples": 450, "width": 1000, "steps": 60_200, "every": 200, "seeds": 16},
     figure=figure,
 )
