@@ -24,6 +24,7 @@ import optax
 from armillary.data import digits
 from armillary.lab import Check, Report, Study, at_least, between
 from armillary.measure import cross_entropy, power_law, relative_change
+from armillary.measure.eigen import solve_positive
 from armillary.nn import MLP, preactivations
 from armillary.train import MUP, NTK, fit, parametrize
 
@@ -81,7 +82,7 @@ def experiment(
         y = jnp.sign(x @ plane @ jnp.array([1.0, -1.0]))
         features = net.features(x)
         gram = features @ features[:labels].T / width
-        weights = jnp.linalg.solve(gram[:labels] + ridge * jnp.eye(labels), y[:labels])
+        weights = solve_positive(gram[:labels] + ridge * jnp.eye(labels), y[:labels, None])[:, 0]
         return jnp.mean(jnp.sign(gram[labels:] @ weights) == y[labels:])
 
     keys = jax.random.split(k_tasks, tasks)
