@@ -34,7 +34,7 @@ def test_a_guess_until_the_first_chunk_ends(capsys, monkeypatch):
         time.sleep(0.12)
         tell("end")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].endswith("about 11 h in all, guessed from its size")
+    assert lines[0].endswith("about 11 h of computing, by its size")
     assert "about" not in lines[-1]
 
 

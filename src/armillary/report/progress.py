@@ -91,7 +91,7 @@ class Progress:
         if self.left is None:
             return ""
         if self.guessed:
-            return f", about {duration(self.left)} in all, guessed from its size"
+            return f", about {duration(self.left)} of computing, by its size"
         return f", about {duration(max(0.0, self.left - (time.monotonic() - self.told)))} left"
 
     def _show_bar(self) -> None:

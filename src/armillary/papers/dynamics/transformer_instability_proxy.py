@@ -226,7 +226,7 @@ study = Study(
         "layers": 6,
         "heads": 4,
         "context": 256,
-        "batch": 64,
+        "batch": 32,
         "steps": 20_000,
         "every": 200,
         "characters": 4_000_000,
