@@ -39,6 +39,11 @@ def test_loops_and_branches():
     assert count(loop, x) == 15 * once
     either = lambda x: jax.lax.cond(x[0, 0] > 0, lambda: x @ x @ x, lambda: x @ x)
     assert count(either, x) == pytest.approx(2 * once, rel=0.1)
+    until = lambda x: jax.lax.while_loop(
+        lambda c: (c[0] < 500) & (c[1][0, 0] < 9), lambda c: (c[0] + 1, c[1] @ x), (0, x)
+    )
+    assert count(until, x) == pytest.approx(500 * once, rel=0.1)
+    assert count(lambda x: jax.lax.while_loop(lambda x: x[0, 0] < 9.0, lambda x: x @ x, x), x) < 2 * once
     assert count(jax.vmap(jnp.linalg.cholesky), jnp.stack([x] * 4)) > 4 * 20**3 / 3
 
 

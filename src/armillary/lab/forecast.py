@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from jax.extend import core
 
 from armillary.lab.backend import Done, Group, traced
@@ -31,7 +32,7 @@ FACTORIZATIONS = {
 
 
 def operations(jaxpr: core.Jaxpr) -> float:
-    """Arithmetic operations of a program, roughly; of a loop whose length depends on the data, one round."""
+    """Arithmetic operations of a program, roughly; a loop whose length depends on the data is taken at its limit."""
     return sum(_operations(eqn) for eqn in jaxpr.eqns)
 
 
@@ -41,6 +42,8 @@ def _operations(eqn: Any) -> float:
         parts = [operations(p) for p in inside]
         if name == "cond":
             return max(parts)
+        if name == "while":
+            return sum(parts) * _limit(eqn.params["cond_jaxpr"].jaxpr)
         return sum(parts) * (eqn.params["length"] if name == "scan" else 1)
     shapes = [[getattr(v.aval, "shape", ()) for v in side] for side in (eqn.invars, eqn.outvars)]
     size = sum(math.prod(s) for s in shapes[1])
@@ -53,6 +56,18 @@ def _operations(eqn: Any) -> float:
     if name in FACTORIZATIONS:
         return FACTORIZATIONS[name] * max(math.prod(s) * max(s[-2:], default=1) for s in shapes[0])
     return float(max(size, *(math.prod(s) for s in shapes[0]), 0))
+
+
+def _limit(condition: core.Jaxpr) -> int:
+    """The number of rounds that a loop's condition names, as in `i < 500`; 1 if it names none."""
+    found = [
+        int(eqn.invars[1].val)
+        for eqn in condition.eqns
+        if eqn.primitive.name in ("lt", "le")
+        and isinstance(eqn.invars[1], core.Literal)
+        and isinstance(eqn.invars[1].val, int | np.integer)
+    ]
+    return max(1, min(found, default=1))
 
 
 class Forecast:
