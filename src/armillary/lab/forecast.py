@@ -97,6 +97,7 @@ class Forecast:
         self.seconds = dict.fromkeys(self.left, 0.0)
         self.done = dict.fromkeys(self.left, 0)
         self.sizes: dict[int, float] = {}
+        self.counting = counted
         self.start = time.monotonic()
         self.ended = threading.Event()
         if groups and counted:
@@ -116,6 +117,8 @@ class Forecast:
 
     def remaining(self, speed: float | None) -> float | None:
         """Seconds left: each group at its own pace where it has one, else by its size at that of the others."""
+        if self.counting:  # without sizes a few small runs would speak for the large ones
+            return None
         busy = sum(self.seconds.values())
         sizes = self.sizes or dict.fromkeys(self.left, 1.0)
         if busy:
@@ -132,11 +135,12 @@ class Forecast:
         if self.ended.wait(WAIT):
             return
         try:
-            sizes = {id(g): max(1.0, operations(traced(g)[0].jaxpr)) for g in self.groups}
+            self.sizes = {id(g): max(1.0, operations(traced(g)[0].jaxpr)) for g in self.groups}
             speed = self.speed and self.speed()
         except Exception:  # what cannot be traced is told elsewhere
             return
-        self.sizes = sizes
+        finally:
+            self.counting = False
         guess = None if any(self.done.values()) else self.remaining(speed)
         if guess is not None and not self.ended.is_set():
             self.tell(guess)
