@@ -60,6 +60,24 @@ def test_a_diverged_claim_is_null_in_json_and_no_pass(armillary, descent):
     assert found["checks"][0]["low"] is None
 
 
+def test_an_arm_that_keeps_its_own_value_is_named(armillary, descent):
+    code, out, _ = armillary("run", descent, "--seeds", "5", "--set", "rate=0.4")
+    assert code == 0
+    assert "rate: 'unstable' keeps its own value; what was given is for the other arms" in " ".join(
+        out.split()
+    )
+    assert "keeps its own" not in armillary("run", descent, "--seeds", "5", "--set", "steps=40")[1]
+    assert json.loads(armillary("run", descent, "--set", "rate=0.4", "--json")[1])["kept"] == {
+        "rate": ["unstable"]
+    }
+    code, _, err = armillary("sweep", descent, "--over", "steps=10,20", "--set", "rate=0.4", "--seeds", "2")
+    assert code == 0
+    assert "rate: 'unstable' keeps its own value" in err
+    code, _, err = armillary("sweep", descent, "--over", "steps=10", "--set", "rate=0.4", "--arm", "unstable")
+    assert code == 2
+    assert "arm 'unstable' sets 'rate' itself" in err
+
+
 def test_run_refuses_settings_that_its_checks_cannot_do_without(armillary):
     code, out, err = armillary("run", "transformer-instability-proxy", "--set", "rate=0.1")
     assert (code, out, err.count("\n")) == (2, "", 1)

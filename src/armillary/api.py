@@ -47,7 +47,8 @@ def run(
     - `until_decided`: add seeds in stages (8, 16, 32, 64) until the verdict is no longer undecided; each
       stage's intervals take an equal share of the 1% of error.
     - `plan`: force the number of devices or the chunk.
-    - `settings`: settings that differ from the scale's.
+    - `settings`: settings that differ from the scale's. An arm that sets one of them itself keeps its own value, and
+      the result says so (`.kept`).
 
     **Returns:** a `Result` with `.verdict`, `.checks`, `.data[arm]` (an `xarray.Dataset`), `.figure()`.
 
@@ -72,7 +73,8 @@ def run(
             if judgement.verdict != "undecided":
                 break
     resolved = _settings.resolve(entry.study, scale, settings)
-    return Result(entry, scale, count, first_seed, resolved, judgement, swept)
+    kept = _settings.kept(entry.study, scale, settings)
+    return Result(entry, scale, count, first_seed, resolved, judgement, swept, kept)
 
 
 def sweep(
@@ -109,13 +111,15 @@ def sweep(
         raise InputError(f"{min(clash)!r} is both swept and set")
     axes = {name: _settings.axis(entry.study, name, values) for name, values in over.items()}
     arms = _settings.arms(entry.study, scale, {**settings, **axes})
+    kept = _settings.kept(entry.study, scale, {**settings, **axes})
     if arm is not None:
         if arm not in arms:
             from armillary.lab.errors import nearest
 
             raise InputError(f"no arm {arm!r}; {nearest(arm, arms, what='arms')}")
         arms = {arm: arms[arm]}
-        if fixed := [name for name in axes if not _settings.is_axis(arms[arm][name])]:
+        kept = {name: [arm] for name, own in kept.items() if arm in own}
+        if fixed := [n for n in axes if not _settings.is_axis(arms[arm][n])] or list(kept):
             raise InputError(f"arm {arm!r} sets {fixed[0]!r} itself; choose another arm or setting")
     numbers = lab.seed_numbers(entry.study, _seeds(entry, scale, seeds), first_seed)
     with _progress(notify) as tell:
@@ -125,7 +129,7 @@ def sweep(
         a: [n for n in axes if not _settings.is_axis(chosen[n])] for a, chosen in arms.items()
     }
     data.attrs |= {"study": entry.slug, "title": entry.title, "over": list(axes), "fixed": without}
-    data.attrs["plan"] = swept.plan
+    data.attrs |= {"kept": kept, "plan": swept.plan}
     return data
 
 

@@ -58,7 +58,12 @@ Scale = Annotated[str, typer.Option(help="`quick` (seconds on two cores) or `ful
 Seeds = Annotated[int | None, typer.Option(help="How many seeds. Default: as many as the record used.")]
 First = Annotated[int, typer.Option("--first-seed", help="The first seed's number.")]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Another value for a setting.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Another value for a setting, in the arms that do not set it themselves.",
+    ),
 ]
 Fresh = Annotated[bool, typer.Option(help="Compute again what the store already has, and append.")]
 Explain = Annotated[bool, typer.Option(help="Say which devices, chunks and programs were used.")]
@@ -271,6 +276,8 @@ def sweep(
         if left_out:
             print(f"… and {left_out} more rows in the data")
         print(f"data: {parquet}\n" + (f"figure: {figure}" if figure else note))
+    for line in settings.kept_in_words(data.attrs["kept"]):
+        _say(line)
     if explain:
         print("\n".join(data.attrs["plan"]), file=sys.stderr)
     _finish(store)

@@ -1,7 +1,7 @@
 """A study that was run: its data, its verdict, its figure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from armillary.lab import record
@@ -25,6 +25,8 @@ class Result:
     settings: dict[str, Any]
     judgement: Judgement
     swept: "Swept"
+    kept: dict[str, list[str]] = field(default_factory=dict)
+    """The arms that keep a value of their own for a setting that was given."""
 
     @property
     def verdict(self) -> Verdict:
@@ -70,6 +72,7 @@ class Result:
             "seeds": self.seeds,
             "first_seed": self.first_seed,
             "settings": self.settings,
+            **({"kept": self.kept} if self.kept else {}),
             "seconds": round(self.seconds, 2),
             "compile_seconds": round(self.swept.compile_seconds, 2),
             "run_seconds": round(self.swept.run_seconds, 2),

@@ -30,6 +30,11 @@ def test_an_episode_is_a_loop_written_by_hand():
 
 def test_a_trajectory_stops_at_its_end():
     path = trajectory(cart_pole(), lambda s, k: jnp.array(1), jax.random.key(0))
+    given = jnp.arange(500)  # noise in the keys' place, a step's to each step
+    same = trajectory(cart_pole(), lambda s, n: jnp.where(n >= 0, 1, 0), jax.random.key(0), given)
+    np.testing.assert_array_equal(same.observations, path.observations)
+    there = trajectory(cart_pole(), lambda s, n: n % 2, jax.random.key(0), given)
+    np.testing.assert_array_equal(there.actions[there.alive], given[there.alive] % 2)
     length = int(path.alive.sum())
     assert 5 < length < 20
     assert path.alive[:length].all()

@@ -70,6 +70,31 @@ def test_what_every_arm_sets_cannot_be_set():
         settings.arms(study, "quick", {"a": 3.0})
 
 
+def test_arms_that_keep_their_own_value_are_named():
+    axis = [1.0, 2.0]
+
+    def experiment(key, *, a=1.0, b=2.0, sizes=(1, 2), c=axis):
+        return {}
+
+    arms = {
+        "plain": {},
+        "own": {"a": 3.0, "c": [5.0]},
+        "follows": lambda s: {"b": 5 * s["b"]},
+        "of another": {"b": lambda s: s["a"]},
+    }
+    study = Study(experiment, arms=arms, full={"arms": {"plain": {}, "large": {"a": 9.0}}})
+    assert settings.kept(study) == {}
+    assert settings.kept(study, "quick", {"a": 4.0}) == {"a": ["own"]}
+    assert settings.kept(study, "quick", {"a": 3.0, "sizes": (4,)}) == {}  # the same, or nobody's
+    assert settings.kept(study, "quick", {"b": 7.0}) == {"b": ["of another"]}
+    assert settings.kept(study, "quick", {"c": [1.0, 9.0], "a": 4.0}) == {"c": ["own"], "a": ["own"]}
+    assert settings.kept(study, "full", {"a": 4.0}) == {"a": ["large"]}
+    assert settings.kept_in_words({"a": ["own"]}) == [
+        "a: 'own' keeps its own value; what was given is for the other arms"
+    ]
+    assert "'2', '3' and 2 more keep their own values" in settings.kept_in_words({"a": list("012345")})[0]
+
+
 def test_grid_and_split():
     axes, grid = settings.points({"rate": [0.1, 0.2], "dim": 3, "size": [1, 2]})
     assert list(axes) == ["rate", "size"]

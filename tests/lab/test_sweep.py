@@ -275,8 +275,11 @@ def test_public_sweep_and_load():
         armillary.sweep(study, {"rate": [0.1]}, arm="c")
     with pytest.raises(InputError, match="sets 'rate' itself"):
         armillary.sweep(study, {"rate": [0.1]}, arm="b")
+    with pytest.raises(InputError, match="sets 'rate' itself"):
+        armillary.sweep(study, {"size": [2]}, arm="b", rate=0.1)
     stored = armillary.load(study)
     assert stored.sizes["run"] == 4 + 12
+    assert armillary.sweep(study, {"size": [2]}, seeds=1, rate=0.1).kept == {"rate": ["b"]}
 
 
 def test_arms_may_measure_different_things():

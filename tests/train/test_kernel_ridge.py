@@ -16,3 +16,18 @@ def test_it_is_scikit_learns():
     # its alpha is λ itself, ours a share of the diagonal's mean, which is 2 here
     np.testing.assert_allclose(kernel_ridge(gram, y, cross, ridge=0.05), wanted, atol=1e-4)
     np.testing.assert_allclose(kernel_ridge(gram, y[:, 0], cross, ridge=0.05), wanted[:, 0], atol=1e-4)
+
+
+def test_a_stack_of_them_and_its_gradient():
+    x, queries = (np.asarray(jax.random.normal(jax.random.key(i), (n, 3))) for i, n in enumerate((12, 5)))
+    y = np.asarray(jax.random.normal(jax.random.key(2), (4, 12)))
+    gram, cross = rbf_kernel(x, x, 0.3), rbf_kernel(queries, x, 0.3)
+    scaled = lambda scale, y: kernel_ridge(scale * gram, y, scale * cross, ridge=0.05)
+    apart = np.stack([scaled(1.0, one) for one in y])
+    np.testing.assert_allclose(jax.vmap(scaled, (None, 0))(1.0, y), apart, atol=1e-5)
+    # λ is a share of the diagonal, so that the kernel's scale does not matter
+    slope = jax.vmap(jax.grad(lambda s, y: scaled(s, y).sum()), (None, 0))(1.0, y)
+    np.testing.assert_allclose(slope, 0, atol=1e-4)
+    by_hand = jax.grad(lambda y: scaled(1.0, y).sum())(y[0])
+    system = gram + 0.05 * np.eye(12)
+    np.testing.assert_allclose(by_hand, np.linalg.solve(system, cross.sum(0)), atol=1e-4)

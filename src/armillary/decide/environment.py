@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 State = Any
 
@@ -82,13 +82,22 @@ def episode(
 
 def trajectory(
     environment: Environment,
-    act: Callable[[Float[Array, " observations"], Key[Array, ""]], Array],
+    act: Callable[[Float[Array, " observations"], Any], Array],
     key: Key[Array, ""],
+    noise: PyTree | None = None,
 ) -> Trajectory:
-    """Play one episode of a policy that may draw its actions, and keep every step."""
+    """Play one episode of a policy that may draw its actions, and keep every step.
+
+    **Arguments:**
+
+    - `environment`: whose.
+    - `act`: `(observation, step's key) -> action`.
+    - `key`: the first state's, and the steps'.
+    - `noise`: what `act` gets in the key's place, `horizon` entries long: drawn at once it costs less than step by step.
+    """
     reset_key, act_key = jax.random.split(key)
 
-    def step(carry: tuple, key: Array) -> tuple:
+    def step(carry: tuple, key: Any) -> tuple:
         state, alive = carry
         seen = environment.observe(state)
         action = act(seen, key)
@@ -96,5 +105,5 @@ def trajectory(
         state = jax.tree.map(lambda a, b: jnp.where(alive, a, b), following, state)
         return (state, alive & ~done), Trajectory(seen, action, jnp.where(alive, reward, 0.0), alive)
 
-    keys = jax.random.split(act_key, environment.horizon)
+    keys = jax.random.split(act_key, environment.horizon) if noise is None else noise
     return jax.lax.scan(step, (environment.reset(reset_key), jnp.array(True)), keys)[1]

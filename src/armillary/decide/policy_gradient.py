@@ -55,19 +55,23 @@ def policy_gradient(
     number of frames that were played.
     """
     if environment.continuous:
-        draw = lambda out, key: jnp.tanh(out) + deviation * jax.random.normal(key, out.shape)
+        noise, act = jax.random.normal, lambda out, noise: jnp.tanh(out) + deviation * noise
         log_chance = lambda out, action: -(((action - jnp.tanh(out)) / deviation) ** 2).sum(-1) / 2
         spread = lambda out: jnp.zeros(out.shape[:-1])
     else:
-        draw = lambda out, key: jax.random.categorical(key, out)
+        noise, act = jax.random.gumbel, lambda out, noise: jnp.argmax(out + noise)
         log_chance = lambda out, action: jnp.take_along_axis(
             jax.nn.log_softmax(out), action[..., None], -1
         ).squeeze(-1)
         spread = lambda out: -(jax.nn.softmax(out) * jax.nn.log_softmax(out)).sum(-1)
 
     def gradient(params: PyTree, key: Key[Array, ""]) -> tuple[Float[Array, " episodes+1"], PyTree]:
-        act = lambda seen, key: draw(outputs(params, seen), key)
-        paths = jax.vmap(lambda k: trajectory(environment, act, k))(jax.random.split(key, episodes))
+        start_key, noise_key = jax.random.split(key)
+        drawn = noise(noise_key, (episodes, environment.horizon, environment.actions))
+        play = lambda key, drawn: trajectory(
+            environment, lambda seen, now: act(outputs(params, seen), now), key, drawn
+        )
+        paths = jax.vmap(play)(jax.random.split(start_key, episodes), drawn)
         target = jax.vmap(lambda r: returns_to_go(reward_scale * r, discount))(paths.rewards)
         alive = paths.alive.astype(float)
         frames = alive.sum()

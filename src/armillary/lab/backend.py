@@ -435,14 +435,17 @@ def trace(group: Group) -> Footprint:
 
     **Raises:** `RunError` if the experiment fails; `InputError` if it returns what it may not.
     """
-    with jax.enable_x64(group.study.x64):
-        closed, _ = _traced(group)
+    closed, _ = traced(group)
     own = len(jax.tree.leaves(closed.in_avals)) - len(jax.tree.leaves((group.data, group.base)))
     group.size = footprint(closed, [i < own for i in range(len(closed.in_avals))])
     return group.size
 
 
-def _traced(group: Group) -> tuple[core.ClosedJaxpr, tuple[str, ...]]:
+def traced(group: Group) -> tuple[core.ClosedJaxpr, tuple[str, ...]]:
+    """One run of the group as a program, and the names of what it returns.
+
+    **Raises:** as `trace`.
+    """
     study = group.study
 
     def run(seed: Any, floats: Any, data: Any, base: Any) -> dict[str, Any]:
@@ -464,19 +467,19 @@ def _traced(group: Group) -> tuple[core.ClosedJaxpr, tuple[str, ...]]:
             raise RunError(failure(study, error, group.settings)) from error
         return closed, tuple(sorted(shapes))
 
-    return _traces.get_or(_key(group), make)
+    with jax.enable_x64(study.x64):
+        return _traces.get_or(_key(group), make)
 
 
 def shapes(group: Group) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes of one run's measurements."""
-    with jax.enable_x64(group.study.x64):
-        closed, names = _traced(group)
+    closed, names = traced(group)
     return {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in zip(names, closed.out_avals)}
 
 
 def program(group: Group, place: jax.Device) -> Any:
     """The compiled program of a group on a device."""
-    closed, names = _traced(group)
+    closed, names = traced(group)
 
     def run(seed: Any, floats: Any, data: Any, base: Any) -> dict[str, Any]:
         leaves = jax.tree.leaves((data, base))

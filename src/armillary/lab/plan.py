@@ -152,7 +152,7 @@ def _walk(jaxpr: Any, batched: list[bool], times: int, sizes: list[tuple[int, in
     loops = False
     for i, eqn in enumerate(jaxpr.eqns):
         mine = [not isinstance(v, core.Literal) and v in own for v in eqn.invars]
-        inner = [p for value in eqn.params.values() for p in _jaxprs(value)]
+        inner = [p for value in eqn.params.values() for p in subprograms(value)]
         scan = eqn.primitive.name == "scan"
         within = 0
         for sub in inner:
@@ -176,13 +176,14 @@ def _walk(jaxpr: Any, batched: list[bool], times: int, sizes: list[tuple[int, in
     return loops, most
 
 
-def _jaxprs(value: Any) -> list[Any]:
+def subprograms(value: Any) -> list[Any]:
+    """The programs within a parameter of an operation."""
     if isinstance(value, core.ClosedJaxpr):
         return [value.jaxpr]
     if isinstance(value, core.Jaxpr):
         return [value]
     if isinstance(value, tuple | list):
-        return [p for v in value for p in _jaxprs(v)]
+        return [p for v in value for p in subprograms(v)]
     return []
 
 

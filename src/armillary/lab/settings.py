@@ -169,12 +169,53 @@ def arms(
     **Raises:** `InputError` if the user sets what every arm sets itself.
     """
     base = resolve(study, scale, overrides)
-    declared = study.full.get("arms", study.arms) if scale == "full" else study.arms
-    changes = {name: _changes(arm, base) for name, arm in declared.items()}
+    changes = {name: _changes(arm, base) for name, arm in _declared(study, scale).items()}
     for name in overrides or {}:
         if all(name in c for c in changes.values()):
             raise InputError(f"{name!r} is set by every arm itself; choose another setting")
     return {name: base | c for name, c in changes.items()}
+
+
+def kept(
+    study: Study, scale: str = "quick", overrides: Mapping[str, Any] | None = None
+) -> dict[str, list[str]]:
+    """Which arms keep a value of their own for what the user sets: setting -> arms, where there are any.
+
+    An arm whose value follows the user's (five times as many steps, say) is not among them.
+    """
+    given = dict(overrides or {})
+    base = resolve(study, scale, given)
+    found = {}
+    for name in given:
+        without = resolve(study, scale, {k: v for k, v in given.items() if k != name})
+        own = {a: (_changes(c, base), _changes(c, without)) for a, c in _declared(study, scale).items()}
+        arms = [
+            arm
+            for arm, (now, before) in own.items()
+            if name in now and not _equal(now[name], base[name]) and _equal(now[name], before.get(name))
+        ]
+        if arms:
+            found[name] = arms
+    return found
+
+
+def kept_in_words(kept: Mapping[str, Sequence[str]]) -> list[str]:
+    """One line a setting: which arms do not take the user's value."""
+    lines = []
+    for name, arms in kept.items():
+        names = ", ".join(map(repr, arms[:4])) + (f" and {len(arms) - 4} more" if len(arms) > 4 else "")
+        own = "keeps its own value" if len(arms) == 1 else "keep their own values"
+        lines.append(f"{name}: {names} {own}; what was given is for the other arms")
+    return lines
+
+
+def _declared(study: Study, scale: str) -> Mapping[str, Any]:
+    return study.full.get("arms", study.arms) if scale == "full" else study.arms
+
+
+def _equal(a: Any, b: Any) -> bool:
+    plain = [as_list(v) if is_axis(v) else v for v in (a, b)]
+    return bool(plain[0] == plain[1])
 
 
 def _changes(arm: Mapping[str, Any] | Callable[[Settings], Mapping[str, Any]], base: Settings) -> Settings:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import queue
 import time
 from collections.abc import Generator, Iterable, Sequence
@@ -13,10 +14,11 @@ import jax
 import numpy as np
 import xarray as xr
 
-from armillary.lab import backend, fingerprint, host, inputs, settings
+from armillary.lab import backend, fingerprint, host, inputs, record, settings
 from armillary.lab.backend import Done, Failed, Group, Notify
 from armillary.lab.catalogue import Entry
 from armillary.lab.errors import InputError, RunError
+from armillary.lab.forecast import SPEED, Forecast, pace
 from armillary.lab.plan import Plan, devices, in_words
 from armillary.lab.settings import Settings
 from armillary.lab.store import Store, home, rows
@@ -122,6 +124,13 @@ def sweep(
     notify("start", total=total, reused=reused, slug=entry.slug)
     run_seconds, done = 0.0, reused
     where = _where(study, plan)
+    forecast = Forecast(
+        work,
+        _places(study, plan),
+        (lambda: _speed(entry)) if where.endswith("cpu") else None,
+        lambda seconds: notify("forecast", seconds=seconds),
+        counted=not study.host,
+    )
 
     def keep(result: Done) -> None:
         group, ids = result.group, hashes[id(result.group)]
@@ -151,7 +160,7 @@ def sweep(
                 held = None
                 run_seconds += result.seconds
                 done += len(result.runs)
-                notify("chunk", done=done, total=total)
+                notify("chunk", done=done, total=total, left=forecast.take(result))
     except KeyboardInterrupt:
         for result in [held, *finished.queue]:
             if isinstance(result, Done):
@@ -161,6 +170,7 @@ def sweep(
     except InputError as error:
         raise InputError(f"{error} ({done} of {total} runs are kept)" if done else str(error)) from None
     finally:
+        forecast.close()
         notify("end")
         store.settle(entry.slug, code)
     if failed:
@@ -413,6 +423,22 @@ def _where(study: Study, plan: Plan) -> str:
         return "worker processes"
     found = devices(plan)
     return f"{len(found)} {found[0].platform}"
+
+
+def _places(study: Study, plan: Plan) -> int | None:
+    """How many runs or chunks are computed side by side; None: it may change."""
+    if plan.ray is not None:
+        return None
+    return (plan.devices or len(os.sched_getaffinity(0))) if study.host else len(devices(plan))
+
+
+def _speed(entry: Entry) -> float:
+    """Operations a second of a device: what the study's record reached at quick scale, on its own machine."""
+    past = record.latest(entry)
+    if past is None or entry.study.base is not None:  # another scale's base model would have to be trained
+        return SPEED
+    groups, *_ = _plan(entry.study, "", settings.arms(entry.study), range(1))
+    return pace(groups.values(), past.get("run_seconds") or 0.0, past["seeds"])
 
 
 def _explain(where: str, plan: Plan, groups: list[Group]) -> list[str]:

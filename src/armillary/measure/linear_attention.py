@@ -24,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from armillary.measure.eigen import solve_positive
+
 Covariance = Float[Array, "dim dim"] | Float[Array, " dim"]
 """A positive definite matrix, or the diagonal of a diagonal one."""
 Scalar = float | Float[Array, ""]
@@ -157,7 +159,7 @@ def linear_attention_optimum(
     """
     inputs, signal, second, power = _moments(covariance, task_covariance, noise, slope)
     mean_square = signal + (second - signal) / length
-    matrix = jnp.linalg.solve(inputs, jnp.linalg.solve(mean_square, signal).T)
+    matrix = solve_positive(inputs, solve_positive(mean_square, signal).T)
     return matrix, power - jnp.sum(matrix * signal.T)
 
 
@@ -203,7 +205,7 @@ def one_step_optimum(
         first, second = _link_moments(link, dim)
     # E‖c‖²/d, and E y²‖x‖²/d with its noise, in the coordinates in which Λ = I.
     size = first / (second + noise + (length - 1) * first)
-    return size * jnp.linalg.inv(inputs)
+    return size * solve_positive(inputs, jnp.eye(dim))
 
 
 class EffectiveStep(NamedTuple):
@@ -238,7 +240,7 @@ def effective_step(
     mean = jnp.sum(y[..., None] * x, -2) / x.shape[-2]
     features = (query[..., :, None] * mean[:, None, None, :]).reshape(-1, dim * dim)
     target = predictions.reshape(-1)
-    entries = jnp.linalg.solve(features.T @ features, features.T @ target)
+    entries = solve_positive(features.T @ features, (features.T @ target)[:, None])[:, 0]
     rest = target - features @ entries
     return EffectiveStep(entries.reshape(dim, dim), rest @ rest / (target @ target))
 

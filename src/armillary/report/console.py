@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from armillary.lab import settings
 from armillary.report import listing
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def result(found: "Result", figure: str | None = None) -> RenderableType:
     )
     if found.judgement.reason:
         head.append(f"\n{found.judgement.reason}")
+    for line in settings.kept_in_words(found.kept):
+        head.append(f"\n{line}")
     parts: list[RenderableType] = [head, _checks(found.checks)]
     if found.requires:
         parts.append(_others("requires", found.requires))

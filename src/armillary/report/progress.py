@@ -22,7 +22,9 @@ class Progress:
         self.slug = ""
         self.compiling: list[str] = []
         self.nodes = self.out = 0
-        self.start = time.monotonic()
+        self.left: float | None = None
+        self.guessed = False
+        self.start = self.told = time.monotonic()
         self.ended = threading.Event()
 
     def __enter__(self) -> Self:
@@ -37,7 +39,7 @@ class Progress:
             if event == "start":
                 self.slug, self.total, self.reused = info["slug"], info["total"], info["reused"]
                 self.done = self.reused
-                self.start = time.monotonic()
+                self.left, self.start = None, time.monotonic()
                 if self.plain:
                     self.ended = threading.Event()
                     threading.Thread(target=self._lines, args=(self.ended,), daemon=True).start()
@@ -46,7 +48,10 @@ class Progress:
             elif event == "compiled":
                 self.compiling.remove(info["group"].settings)
             elif event == "chunk":
-                self.done = info["done"]
+                self.done, self.left = info["done"], info["left"]
+                self.guessed, self.told = False, time.monotonic()
+            elif event == "forecast":
+                self.left, self.guessed = info["seconds"], True
             elif event == "nodes":
                 self.nodes, self.out = info["nodes"], info["out"]
             elif event == "note":
@@ -79,21 +84,26 @@ class Progress:
 
     def _lines(self, ended: threading.Event) -> None:
         while not ended.wait(self.LINE_SECONDS):
-            fresh, spent = self.done - self.reused, time.monotonic() - self.start
-            left = f", about {spent / fresh * (self.total - self.done):.0f} s left" if fresh else ""
-            print(f"{self.slug}: {self._words()}, {spent:.0f} s{left}", file=sys.stderr, flush=True)
+            spent = duration(time.monotonic() - self.start)
+            print(f"{self.slug}: {self._words()}, {spent}{self._left()}", file=sys.stderr, flush=True)
+
+    def _left(self) -> str:
+        if self.left is None:
+            return ""
+        if self.guessed:
+            return f", about {duration(self.left)} of computing, by its size"
+        return f", about {duration(max(0.0, self.left - (time.monotonic() - self.told)))} left"
 
     def _show_bar(self) -> None:
         if self.bar is None:
             from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                SpinnerColumn,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
+            from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as Bar
+            from rich.text import Text
+
+            class Left(ProgressColumn):
+                def render(_, task: Any) -> Text:
+                    return Text(self._left().removeprefix(", "))
 
             columns = (
                 SpinnerColumn(),
@@ -101,14 +111,17 @@ class Progress:
                 BarColumn(),
                 TextColumn("{task.fields[words]}"),
                 TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
+                Left(),
             )
             self.bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self.task = self.bar.add_task(self.slug, total=self.total, completed=self.done, words="")
             self.bar.start()
         self.bar.update(
-            self.task, description=self.slug, total=self.total, completed=self.done, words=self._words()
+            self.task,
+            description=self.slug,
+            total=self.total,
+            completed=self.done,
+            words=self._words(),
         )
 
     def _stop(self) -> None:
@@ -116,3 +129,11 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def duration(seconds: float) -> str:
+    """A length of time as a person says it."""
+    for unit, size, most in (("s", 1, 120), ("min", 60, 120 * 60), ("h", 3600, 72 * 3600)):
+        if seconds < most:
+            return f"{seconds / size:.{1 if unit == 'h' and seconds < 10 * size else 0}f} {unit}"
+    return f"{seconds / 86400:,.0f} days"

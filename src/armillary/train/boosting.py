@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
+from armillary.measure.eigen import solve_positive
 from armillary.nn.hidden_units import truncate_hidden
 from armillary.nn.mlp import MLP
 from armillary.train.fit import fit
@@ -67,7 +68,7 @@ def best_constant(
     def iterate(constant: Array, _: None) -> tuple[Array, None]:
         # The ridge is for losses that a common shift of all outputs leaves alone, as the softmax does.
         hessian = jax.hessian(of)(constant) + 1e-4 * jnp.eye(out)
-        return constant - jnp.linalg.solve(hessian, jax.grad(of)(constant)), None
+        return constant - solve_positive(hessian, jax.grad(of)(constant)[:, None])[:, 0], None
 
     return jax.lax.scan(iterate, jnp.zeros(out), None, length=iterations)[0]
 

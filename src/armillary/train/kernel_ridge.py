@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from armillary.measure.eigen import solve_positive
+
 
 def kernel_ridge(
     gram: Float[Array, "rows rows"],
@@ -25,5 +27,8 @@ def kernel_ridge(
     - `ridge`: λ over the mean of the gram matrix's diagonal. Much less than 1e-6 is lost in 32-bit rounding.
     """
     shift = ridge * jnp.trace(gram) / len(gram)
-    factor = jax.scipy.linalg.cho_factor(gram + shift * jnp.eye(len(gram)), lower=True)
-    return cross @ jax.scipy.linalg.cho_solve(factor, y)
+    system = gram + shift * jnp.eye(len(gram))
+    solve = lambda _, right: solve_positive(jax.lax.stop_gradient(system), right)
+    right = y.reshape(len(y), -1)
+    weights = jax.lax.custom_linear_solve(lambda w: system @ w, right, solve, symmetric=True)
+    return cross @ weights.reshape(y.shape)

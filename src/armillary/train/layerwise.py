@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
 
+from armillary.measure.eigen import solve_positive
 from armillary.nn.three_layer import ThreeLayer
 from armillary.train.fit import fit
 
@@ -81,7 +82,7 @@ def layerwise_three_layer(
     hidden = jax.nn.relu(slopes * ((u - center) / scale)[:, None] + biases)
     rest, level = hidden - hidden.mean(0), y[cut:].mean()
     normal = rest.T @ rest / (rows - cut) + ridge * jnp.eye(outer_width)
-    outer = jnp.linalg.solve(normal, rest.T @ (y[cut:] - level) / (rows - cut))
+    outer = solve_positive(normal, rest.T @ (y[cut:] - level)[:, None] / (rows - cut))[:, 0]
     return ThreeLayer(
         first,
         first_bias,

@@ -192,7 +192,7 @@ study = Study(
         ),
     ],
     dims={"p": ("input",), "feature": ("input",)},
-    full={"dim": [16, 24, 32, 48, 64], "width_per_square": 8, "steps": 120, "test": 8192, "seeds": 8},
+    full={"dim": [16, 24, 32, 48, 56], "steps": 120, "test": 4096, "seeds": 8},
     pilot_seeds=range(100, 104),
     figure=figure,
 )

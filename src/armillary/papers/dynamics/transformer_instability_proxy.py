@@ -7,9 +7,10 @@ Control: normalize queries and keys by half only, which lets the logits grow; fo
 and key weights at their start.
 Scope: two layers of width 32 on the characters of Python's standard library, 300 steps; C4, models of 10M to 1B
 parameters and 10⁵ steps are not here. That the loss suffers because of the logits is not shown at this size:
-normalizing the values instead (reported) leaves the logits at ten thousand and cuts the sensitivity as much.
+normalizing the values instead (reported) leaves the logits at ten thousand and cuts the loss penalty as much.
 Output-logit drift and the z-loss come late in training and are reported only.
-Departures: eight seeds instead of four, so that the intervals decide; final losses are taken on held-out text. The
+Departures: twelve seeds instead of four: eight from 1000 on left less-sensitive undecided (0.24 to 0.54). To pay for
+them, arms that need no more have the outermost rates only. Final losses are taken on held-out text. The
 sensitivity's control was once the plain network over itself, which is 1 whatever happens; the half normalization was
 chosen in its place after a look at seeds 100 to 103, which are skipped. No bound was moved.
 """
@@ -28,6 +29,7 @@ from armillary.nn import Transformer
 from armillary.train import fit, lr_sensitivity
 
 RATES = [1e-2, 3e-2, 1e-1, 3e-1]
+ENDS, HIGHEST = [RATES[0], RATES[-1]], RATES[-1:]
 
 
 def load(characters: int) -> np.ndarray:
@@ -118,6 +120,12 @@ def growth(arms):
     return np.asarray(power_law(run.rate.values, run.logit.values).slope)
 
 
+def penalty(arms, name):
+    """At the highest rate, what the loss is above plain's best, as a share of what plain's is."""
+    best = arms["plain"].loss.min("rate")
+    return (arms[name].loss.isel(rate=-1) - best) / (arms["plain"].loss.isel(rate=-1) - best)
+
+
 def relative_sensitivity(arms):
     return sensitivity(arms["qk-layernorm"]) / sensitivity(arms["plain"])
 
@@ -133,15 +141,16 @@ def figure(arms):
         "frozen": ("C2", "queries and keys frozen (control)"),
         "values normalized": ("0.5", "values normalized instead"),
     }
+    best = arms["plain"].loss.min("rate")
     for arm, (colour, label) in labels.items():
         run, style = arms[arm], ":" if colour == "0.5" else "-"
-        for ax, values in ((axes[0], run.loss - run.loss.min("rate")), (axes[1], run.logit)):
+        for ax, values in ((axes[0], run.loss - best), (axes[1], run.logit)):
             ax.plot(values.rate, values.mean("seed"), "o" + style, ms=4, color=colour, label=label)
             ax.fill_between(values.rate, values.min("seed"), values.max("seed"), color=colour, alpha=0.15)
     for ax in axes:
         ax.set(xscale="log", xlabel="learning rate")
     root = float((run.logit / run.logit_cap).mean())
-    axes[0].set(ylabel="held-out loss above the seed's best, nats", title="The basin is flatter …")
+    axes[0].set(ylabel="held-out loss above plain's best, nats", title="The basin is flatter …")
     axes[1].set(yscale="log", ylabel="largest attention logit in training", ylim=(root / 2, None))
     axes[1].set_title("… where the logits are bounded")
     axes[1].axhline(root, color="k", lw=0.8, ls="--")
@@ -156,9 +165,9 @@ study = Study(
         "plain": {},
         "qk-layernorm": {"qk_norm": 1.0},
         "half normalized": {"qk_norm": 0.5},
-        "values normalized": {"v_norm": 1.0},
-        "frozen": {"frozen": 1.0},
-        "z-loss": {"qk_norm": 1.0, "z_weight": 1e-4, "rate": RATES[-1:]},
+        "values normalized": {"v_norm": 1.0, "rate": HIGHEST},
+        "frozen": {"frozen": 1.0, "rate": ENDS},
+        "z-loss": {"qk_norm": 1.0, "z_weight": 1e-4, "rate": HIGHEST},
     },
     requires=[
         Check(
@@ -198,8 +207,8 @@ study = Study(
     reports=[
         Report(
             "values-normalized",
-            "sensitivity with the values normalized, and the logits not, over plain",
-            lambda arms: sensitivity(arms["values normalized"]) / sensitivity(arms["plain"]),
+            "loss penalty at the highest rate with the values normalized, and the logits not, over plain's",
+            lambda arms: penalty(arms, "values normalized"),
         ),
         Report(
             "their-logits",
@@ -207,26 +216,32 @@ study = Study(
             lambda arms: arms["values normalized"].logit.isel(rate=-1),
         ),
         Report(
-            "frozen-sensitivity",
-            "sensitivity with queries and keys frozen, over plain",
-            lambda arms: sensitivity(arms["frozen"]) / sensitivity(arms["plain"]),
+            "qk-layernorm-penalty",
+            "the same with qk-layernorm",
+            lambda arms: penalty(arms, "qk-layernorm"),
+        ),
+        Report(
+            "frozen-penalty",
+            "the same with queries and keys frozen",
+            lambda arms: penalty(arms, "frozen"),
         ),
         Report(
             "z-drift",
             "|mean log Z| at the highest rate with the z-loss, over without",
-            lambda arms: (arms["z-loss"].drift / arms["qk-layernorm"].drift).isel(rate=-1),
+            lambda arms: arms["z-loss"].drift.isel(rate=-1) / arms["qk-layernorm"].drift.isel(rate=-1),
         ),
     ],
     dims={"logit_curve": ("point",), "loss_curve": ("point",)},
     coords={"point": lambda s: range(0, s["steps"], s["every"])},
     data=load,
+    seeds=12,
     pilot_seeds=range(100, 104),
     full={
         "width": 256,
         "layers": 6,
         "heads": 4,
         "context": 256,
-        "batch": 64,
+        "batch": 32,
         "steps": 20_000,
         "every": 200,
         "characters": 4_000_000,
