@@ -16,6 +16,7 @@ from armillary.train.fit import Fit, fit
 from armillary.train.kernel_ridge import kernel_ridge
 from armillary.train.layerwise import layerwise_three_layer
 from armillary.train.linear import linear_descent
+from armillary.train.linear_attention import fit_linear_attention_stack
 from armillary.train.parametrization import (
     ABC,
     MUP,
@@ -72,6 +73,7 @@ __all__ = [
     "features_near",
     "first_weights",
     "fit",
+    "fit_linear_attention_stack",
     "iterates",
     "kernel_ridge",
     "layer_scales",
