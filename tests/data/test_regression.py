@@ -41,7 +41,7 @@ def test_moments_have_the_law_of_the_prompts_moments():
     np.testing.assert_allclose(moment.mean(0), covariance, atol=0.01)
     square = np.einsum("bij,jk,bkl->il", moment, np.linalg.inv(covariance), moment) / len(moment)
     np.testing.assert_allclose(square, (1 + 3 / 8) * covariance, atol=0.02)
-    np.testing.assert_array_equal(found.covariance, covariance)
+    np.testing.assert_allclose(found.covariance, covariance[None], rtol=1e-6)
 
 
 def test_rotations_are_uniform_and_every_prompt_has_its_own():
@@ -58,3 +58,15 @@ def test_rotations_are_uniform_and_every_prompt_has_its_own():
         (entries**2).mean(0)[np.eye(3, dtype=bool)], (squares - 2 * 3 * off) / 3, rtol=0.03
     )
     np.testing.assert_allclose(found.second_moment[:200], found.covariance[:200], atol=0.35)
+
+
+def test_normalized_inputs_have_mean_square_one():
+    """W/tr W is independent of tr W ~ χ² with nd degrees, so that E tr (dW/tr W)² = d²(n + d + 1)/(nd + 2)."""
+    d, n = 3, 4
+    found = regression_moments(jax.random.key(2), 50_000, n, jnp.full(d, 7.0), normalize=True)
+    moment = np.asarray(found.second_moment, np.float64)
+    np.testing.assert_allclose(np.trace(moment, axis1=1, axis2=2), d, rtol=1e-5)
+    np.testing.assert_allclose((moment**2).sum((1, 2)).mean(), d**2 * (n + d + 1) / (n * d + 2), rtol=0.01)
+    # The queries are scaled with the examples: Λ·nd/χ², whose mean is Λ·nd/(nd - 2).
+    expected = np.eye(d) * n * d / (n * d - 2)
+    np.testing.assert_allclose(found.covariance.mean(0), expected, atol=0.01)

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from armillary.nn.batch_last import batch_last_product
+
 Covariance = Float[Array, "dim dim"] | Float[Array, " dim"]
 """A positive definite matrix, or the diagonal of a diagonal one."""
 
@@ -69,12 +71,18 @@ class Moments(NamedTuple):
 
     second_moment: Float[Array, "prompts dim dim"]
     """S = XᵀX/n of a prompt's examples; Xᵀy/n is S w."""
-    covariance: Float[Array, "*prompts dim dim"]
-    """Of the inputs: one for all prompts, or each prompt's own."""
+    covariance: Float[Array, "#prompts dim dim"]
+    """Of the inputs: each prompt's own, or one for all prompts."""
 
 
 def regression_moments(
-    key: Key[Array, ""], prompts: int, length: int, covariance: Covariance, *, rotate: bool = False
+    key: Key[Array, ""],
+    prompts: int,
+    length: int,
+    covariance: Covariance,
+    *,
+    rotate: bool = False,
+    normalize: bool = False,
 ) -> Moments:
     """The second moments of prompts' inputs, x ~ N(0, `covariance`), without keeping the examples.
 
@@ -86,31 +94,38 @@ def regression_moments(
     - `covariance`: of the inputs: a matrix, or the diagonal of a diagonal one.
     - `rotate`: turn every prompt's inputs by a rotation of its own, uniform on the orthogonal group, so that no
       one linear map of the inputs suits all prompts.
+    - `normalize`: scale every prompt's inputs, its queries' too, to mean square 1 over examples and coordinates.
+      S then has trace dim, and no eigenvalue above it.
 
     **Returns:** [`Moments`][armillary.data.Moments].
     """
     dim = covariance.shape[-1]
     k_inputs, k_rotation = jax.random.split(key)
-    x = _color(jax.random.normal(k_inputs, (prompts, length, dim)), covariance)
-    matrix = jnp.diag(covariance) if covariance.ndim == 1 else covariance
-    if not rotate:
-        return Moments(jnp.swapaxes(x, -1, -2) @ x / length, matrix)
-    rotation = _orthogonal(k_rotation, prompts, dim)
-    x = x @ rotation
-    return Moments(jnp.swapaxes(x, -1, -2) @ x / length, jnp.swapaxes(rotation, -1, -2) @ matrix @ rotation)
+    root = jnp.diag(jnp.sqrt(covariance)) if covariance.ndim == 1 else jnp.linalg.cholesky(covariance)
+    root = root[..., None]
+    if rotate:
+        root = batch_last_product(_orthogonal(k_rotation, dim, prompts), root)
+    white = jax.random.normal(k_inputs, (length, dim, prompts))
+    second_moment = batch_last_product(jnp.swapaxes(white, 0, 1), white) / length
+    transposed = jnp.swapaxes(root, 0, 1)
+    second_moment = batch_last_product(batch_last_product(root, second_moment), transposed)
+    matrix = batch_last_product(root, transposed)
+    if normalize:
+        square = jnp.trace(second_moment) / dim
+        second_moment, matrix = second_moment / square, matrix / square
+    first = lambda a: jnp.moveaxis(a, -1, 0)
+    return Moments(first(second_moment), first(matrix))
 
 
-def _orthogonal(key: Key[Array, ""], count: int, dim: int) -> Float[Array, "count dim dim"]:
+def _orthogonal(key: Key[Array, ""], dim: int, count: int) -> Float[Array, "dim dim count"]:
     """Uniform on the orthogonal group: Gaussian rows made orthonormal one after another (Stewart 1980)."""
-
-    def add(i: Array, rows: Array) -> Array:
-        row = normal[:, i]
+    rows: list[Array] = []
+    for row in jax.random.normal(key, (dim, dim, count)):
         for _ in range(2):  # twice is enough, in any precision
-            row = row - jnp.sum(jnp.sum(rows * row[:, None], -1, keepdims=True) * rows, 1)
-        return rows.at[:, i].set(row / jnp.linalg.norm(row, axis=-1, keepdims=True))
-
-    normal = jax.random.normal(key, (count, dim, dim))
-    return jax.lax.fori_loop(0, dim, add, jnp.zeros_like(normal))
+            for other in rows:
+                row = row - jnp.sum(row * other, 0) * other
+        rows.append(row / jnp.linalg.norm(row, axis=0))
+    return jnp.stack(rows)
 
 
 def _color(white: Float[Array, "*batch dim"], covariance: Covariance) -> Float[Array, "*batch dim"]:

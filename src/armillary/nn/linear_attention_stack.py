@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from armillary.nn.batch_last import batch_last_product as product
+
 
 class LinearAttentionStack(eqx.Module):
     """Layers of linear self-attention with a prediction after each of them."""
@@ -25,11 +27,20 @@ class LinearAttentionStack(eqx.Module):
 
     @classmethod
     def random(
-        cls, layers: int, dim: int, key: Key[Array, ""], *, rewrite_inputs: bool = True
+        cls,
+        layers: int,
+        dim: int,
+        key: Key[Array, ""],
+        *,
+        scale: float | Float[Array, ""] = 0.3,
+        rewrite_inputs: bool = True,
     ) -> "LinearAttentionStack":
-        """Every weight is drawn from N(0, 1/dim)."""
+        """Every weight is drawn from N(0, `scale`²/dim).
+
+        Training of two layers and more has several minima, and the start decides which is found.
+        """
         size = layers * dim * dim
-        weights = jax.random.normal(key, (2 * size + layers,)) / dim**0.5
+        weights = scale / dim**0.5 * jax.random.normal(key, (2 * size + layers,))
         kernels, rewrites, gains = jnp.split(weights, [size, 2 * size])
         shape = (layers, dim, dim)
         return cls(kernels.reshape(shape), gains, rewrites.reshape(shape) if rewrite_inputs else None)
@@ -112,20 +123,14 @@ class LinearAttentionStack(eqx.Module):
         inputs = jnp.broadcast_to(jnp.eye(dim, dtype=moment.dtype)[..., None], moment.shape)  # x is now P x
         weights, found = jnp.zeros_like(target), []
         for layer, (kernel, gain) in enumerate(zip(self.kernels, self.gains)):
-            seen = _product(moment, jnp.swapaxes(inputs, 0, 1))  # S Pᵀ
+            seen = product(moment, jnp.swapaxes(inputs, 0, 1))  # S Pᵀ
             compared = _times(kernel, inputs)  # A P
-            left = _product(target, jnp.swapaxes(inputs, 0, 1)) - _product(weights, seen)  # (b - S w)ᵀ Pᵀ
-            weights = weights - gain * _product(left, compared)
+            left = product(target, jnp.swapaxes(inputs, 0, 1)) - product(weights, seen)  # (b - S w)ᵀ Pᵀ
+            weights = weights - gain * product(left, compared)
             found.append(weights)
             if self.rewrites is not None:
-                inputs = inputs + _times(self.rewrites[layer], _product(_product(inputs, seen), compared))
+                inputs = inputs + _times(self.rewrites[layer], product(product(inputs, seen), compared))
         return jnp.moveaxis(jnp.stack(found), -1, 1).reshape(len(found), *batch, *target.shape[:-1])
-
-
-# A batched product of tiny matrices is one call a matrix to XLA's CPU compiler. With the batch last, and the sum
-# over the contracted axis written out, it is one loop over vectors: 8 times as fast at 5 × 5.
-def _product(a: Float[Array, "i j batch"], b: Float[Array, "j k batch"]) -> Float[Array, "i k batch"]:
-    return sum((a[:, j, None] * b[None, j] for j in range(1, len(b))), a[:, 0, None] * b[None, 0])
 
 
 def _times(matrix: Float[Array, "i j"], b: Float[Array, "j k batch"]) -> Float[Array, "i k batch"]:

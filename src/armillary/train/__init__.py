@@ -19,6 +19,7 @@ from armillary.train.kernel_ridge import kernel_ridge
 from armillary.train.layerwise import layerwise_three_layer
 from armillary.train.lazy import lazy_scale, linearized
 from armillary.train.linear import linear_descent
+from armillary.train.linear_attention import fit_linear_attention_stack
 from armillary.train.parametrization import (
     ABC,
     MUP,
@@ -79,6 +80,7 @@ __all__ = [
     "first_weights",
     "fit",
     "hinge_sgd",
+    "fit_linear_attention_stack",
     "iterates",
     "kernel_ridge",
     "layer_scales",
