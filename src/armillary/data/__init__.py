@@ -11,6 +11,7 @@ from armillary.data.hierarchical import (
 )
 from armillary.data.mnist import mnist
 from armillary.data.regression import Moments, Prompts, linear_regression_prompts, regression_moments
+from armillary.data.sphere import unit_sphere
 from armillary.data.tables import table
 from armillary.data.text import SYMBOLS, library_text
 
@@ -33,5 +34,6 @@ __all__ = [
     "regression_moments",
     "split",
     "table",
+    "unit_sphere",
     "xor_clusters",
 ]
