@@ -3,6 +3,7 @@
 from armillary.data.boundary import boundary_perceptron
 from armillary.data.clusters import XorClusters, xor_clusters
 from armillary.data.digits import Split, corrupt_labels, digits, split
+from armillary.data.hidden_markov import HiddenMarkov, hidden_markov
 from armillary.data.hierarchical import (
     HierarchicalPolynomial,
     hermite,
@@ -17,6 +18,7 @@ from armillary.data.text import SYMBOLS, library_text
 
 __all__ = [
     "SYMBOLS",
+    "HiddenMarkov",
     "HierarchicalPolynomial",
     "Moments",
     "Prompts",
@@ -26,6 +28,7 @@ __all__ = [
     "corrupt_labels",
     "digits",
     "hermite",
+    "hidden_markov",
     "hierarchical_polynomial",
     "library_text",
     "linear_regression_prompts",

@@ -33,6 +33,7 @@ from armillary.measure.curvature import (
 from armillary.measure.deep_linear import growing_start, mode_curve, mode_strengths
 from armillary.measure.early_warning import EarlyWarning, early_warning
 from armillary.measure.eigen import nuclear_norm, singular_values, spectral_norm
+from armillary.measure.head_tuning import head_tuning_risk, isotropic_double_descent
 from armillary.measure.hessian_sizes import HessianSizes, hessian_sizes
 from armillary.measure.jackknife import Jackknife, jackknife, leave_one_out
 from armillary.measure.kernels import empirical_ntk, kernel_alignment
@@ -183,6 +184,7 @@ __all__ = [
     "green_function",
     "grokking_delay",
     "growing_start",
+    "head_tuning_risk",
     "hessian_matrix",
     "hessian_operator",
     "hessian_sizes",
@@ -191,6 +193,7 @@ __all__ = [
     "hutchinson_trace",
     "hutchpp_trace",
     "implicit_ridge_penalty",
+    "isotropic_double_descent",
     "iterations_at",
     "iterative_newton",
     "jackknife",
