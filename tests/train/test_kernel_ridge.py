@@ -2,10 +2,12 @@
 
 import jax
 import numpy as np
+import pytest
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import rbf_kernel
 
-from armillary.train import kernel_ridge
+from armillary.train import kernel_ridge, ridge_learning_curve
 
 
 def test_it_is_scikit_learns():
@@ -31,3 +33,22 @@ def test_a_stack_of_them_and_its_gradient():
     by_hand = jax.grad(lambda y: scaled(1.0, y).sum())(y[0])
     system = gram + 0.05 * np.eye(12)
     np.testing.assert_allclose(by_hand, np.linalg.solve(system, cross.sum(0)), atol=1e-4)
+
+
+def test_the_learning_curve_is_scikit_learns():
+    features = np.asarray(jax.random.normal(jax.random.key(3), (90, 20))) + 1
+    noise, slope = (
+        np.asarray(jax.random.normal(jax.random.key(i), s)) for i, s in ((4, (90, 2)), (5, (20, 2)))
+    )
+    y = features @ slope + 3 * noise + 5
+    ridges = (1e-3, 1e-1, 10.0)
+    found = ridge_learning_curve(features, y, (15, 40), validation=20, ridges=ridges)
+    for n, errors in zip((15, 40), found):
+        scale = features[:n].var(0).sum()  # the mean diagonal of the centred kernel
+        models = [Ridge(alpha=r * scale).fit(features[:n], y[:n]) for r in ridges]
+        squares = np.stack([(m.predict(features[40:]) - y[40:]) ** 2 for m in models])
+        for t, error in enumerate(errors):
+            best = squares[:, :20, t].mean(1).argmin()
+            np.testing.assert_allclose(error, squares[best, 20:, t].mean() / y[60:, t].var(), rtol=1e-3)
+    with pytest.raises(ValueError, match="leave none for the test"):
+        ridge_learning_curve(features, y, (40,), validation=50)

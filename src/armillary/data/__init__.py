@@ -3,6 +3,7 @@
 from armillary.data.boundary import boundary_perceptron
 from armillary.data.clusters import XorClusters, xor_clusters
 from armillary.data.digits import Split, corrupt_labels, digits, split
+from armillary.data.hidden_markov import HiddenMarkov, hidden_markov
 from armillary.data.hierarchical import (
     HierarchicalPolynomial,
     hermite,
@@ -11,11 +12,13 @@ from armillary.data.hierarchical import (
 )
 from armillary.data.mnist import mnist
 from armillary.data.regression import Moments, Prompts, linear_regression_prompts, regression_moments
+from armillary.data.sphere import unit_sphere
 from armillary.data.tables import table
 from armillary.data.text import SYMBOLS, library_text
 
 __all__ = [
     "SYMBOLS",
+    "HiddenMarkov",
     "HierarchicalPolynomial",
     "Moments",
     "Prompts",
@@ -25,6 +28,7 @@ __all__ = [
     "corrupt_labels",
     "digits",
     "hermite",
+    "hidden_markov",
     "hierarchical_polynomial",
     "library_text",
     "linear_regression_prompts",
@@ -33,5 +37,6 @@ __all__ = [
     "regression_moments",
     "split",
     "table",
+    "unit_sphere",
     "xor_clusters",
 ]

@@ -2,6 +2,7 @@
 
 from armillary.measure.accuracy import accuracy, cross_entropy
 from armillary.measure.attention import PowerLaw, largest_logit, log_z_drift, power_law
+from armillary.measure.attention_svm import AttentionSVM, TokenMargin, attention_svm, token_margin
 from armillary.measure.barrier import (
     BezierPath,
     bezier_barrier,
@@ -31,6 +32,8 @@ from armillary.measure.curvature import (
 )
 from armillary.measure.deep_linear import growing_start, mode_curve, mode_strengths
 from armillary.measure.early_warning import EarlyWarning, early_warning
+from armillary.measure.eigen import nuclear_norm, singular_values, spectral_norm
+from armillary.measure.head_tuning import head_tuning_risk, isotropic_double_descent
 from armillary.measure.hessian_sizes import HessianSizes, hessian_sizes
 from armillary.measure.jackknife import Jackknife, jackknife, leave_one_out
 from armillary.measure.kernels import empirical_ntk, kernel_alignment
@@ -95,6 +98,7 @@ from armillary.measure.ridge_penalty import RidgePenalty, implicit_ridge_penalty
 from armillary.measure.scatter import Scatter, class_scatter
 from armillary.measure.separability import Separability, separability
 from armillary.measure.snapshots import snapshot_rank
+from armillary.measure.softmax_shift import SoftmaxShift, softmax_shift
 from armillary.measure.spectrum import (
     Outliers,
     Spectrum,
@@ -110,6 +114,7 @@ from armillary.measure.trace import Estimate, frobenius_norm, hutchinson_trace, 
 
 __all__ = [
     "AlgorithmMatch",
+    "AttentionSVM",
     "BezierPath",
     "CoordinateCheck",
     "DirectionalCurvature",
@@ -134,12 +139,15 @@ __all__ = [
     "Ritz",
     "Scatter",
     "Separability",
+    "SoftmaxShift",
     "Spectrum",
     "Stability",
     "Timeline",
+    "TokenMargin",
     "accuracy",
     "algorithm_match",
     "alternation",
+    "attention_svm",
     "batch_noise",
     "bayes_optimal",
     "best_gd_plus_plus",
@@ -176,6 +184,7 @@ __all__ = [
     "green_function",
     "grokking_delay",
     "growing_start",
+    "head_tuning_risk",
     "hessian_matrix",
     "hessian_operator",
     "hessian_sizes",
@@ -184,6 +193,7 @@ __all__ = [
     "hutchinson_trace",
     "hutchpp_trace",
     "implicit_ridge_penalty",
+    "isotropic_double_descent",
     "iterations_at",
     "iterative_newton",
     "jackknife",
@@ -215,6 +225,7 @@ __all__ = [
     "neural_collapse",
     "newton_residuals",
     "newton_schulz_path",
+    "nuclear_norm",
     "oddness",
     "one_step_optimum",
     "opposing_groups",
@@ -230,8 +241,12 @@ __all__ = [
     "ritz",
     "root_mean_square",
     "separability",
+    "singular_values",
     "snapshot_rank",
+    "softmax_shift",
     "spectral_density",
+    "spectral_norm",
     "spectral_outliers",
+    "token_margin",
     "tridiagonal",
 ]

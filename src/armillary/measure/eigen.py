@@ -28,3 +28,21 @@ def solve_positive(
 ) -> Float[Array, "n columns"]:
     """matrix⁻¹ right for a symmetric positive definite matrix, by Cholesky. Has no reverse-mode derivative."""
     return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(matrix, lower=True), right)
+
+
+@jax.custom_batching.sequential_vmap
+def singular_values(matrix: Float[Array, "rows columns"]) -> Float[Array, " n"]:
+    """Singular values, the largest first. Has no reverse-mode derivative."""
+    return jnp.linalg.svd(matrix, compute_uv=False)
+
+
+def nuclear_norm(matrix: Float[Array, "rows columns"]) -> Float[Array, ""]:
+    """The sum of the singular values. Has no reverse-mode derivative."""
+    return jnp.sum(singular_values(matrix))
+
+
+def spectral_norm(matrix: Float[Array, "rows columns"]) -> Float[Array, ""]:
+    """The largest singular value, by way of the smaller Gram matrix. Has no reverse-mode derivative."""
+    rows, columns = matrix.shape
+    gram = matrix @ matrix.T if rows < columns else matrix.T @ matrix
+    return jnp.sqrt(eigvalsh(gram)[-1])

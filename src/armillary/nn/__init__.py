@@ -1,6 +1,7 @@
 """Layers and models: Equinox modules and pure functions."""
 
 from armillary.nn.affine import affine_biases, affine_sizes, affine_weights, preactivations
+from armillary.nn.attention_average import attention_average
 from armillary.nn.deep_linear import end_to_end, orthogonal
 from armillary.nn.diagonal import DiagonalLinear
 from armillary.nn.hidden_units import norm_order, truncate_hidden
@@ -8,6 +9,7 @@ from armillary.nn.in_context import InContextRegressor, regression_tokens
 from armillary.nn.linear_attention import LinearAttention, linear_attention, prompt_moments
 from armillary.nn.linear_attention_stack import LinearAttentionStack
 from armillary.nn.mlp import MLP
+from armillary.nn.random_feature_attention import random_feature_attention
 from armillary.nn.three_layer import ThreeLayer
 from armillary.nn.transformer import HOOKS, Transformer, layer_norm
 
@@ -23,6 +25,7 @@ __all__ = [
     "affine_biases",
     "affine_sizes",
     "affine_weights",
+    "attention_average",
     "end_to_end",
     "layer_norm",
     "linear_attention",
@@ -30,6 +33,7 @@ __all__ = [
     "orthogonal",
     "preactivations",
     "prompt_moments",
+    "random_feature_attention",
     "regression_tokens",
     "truncate_hidden",
 ]

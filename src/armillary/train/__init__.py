@@ -15,7 +15,7 @@ from armillary.train.evolution import (
 )
 from armillary.train.fit import Fit, fit
 from armillary.train.hinge import HingeSGD, hinge_sgd
-from armillary.train.kernel_ridge import kernel_ridge
+from armillary.train.kernel_ridge import kernel_ridge, ridge_learning_curve
 from armillary.train.layerwise import layerwise_three_layer
 from armillary.train.lazy import lazy_scale, linearized
 from armillary.train.linear import linear_descent
@@ -100,6 +100,7 @@ __all__ = [
     "reduced_gradient",
     "rescale_layers",
     "ridge_classifier",
+    "ridge_learning_curve",
     "scale_layer_rates",
     "seeded_noise",
     "separate",
