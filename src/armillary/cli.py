@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 import typer.core
 
-from armillary.lab.errors import InputError, RunError, nearest
+from armillary.lab.errors import InputError, RunError, TooLarge, nearest
 
 if TYPE_CHECKING:
     from armillary.lab.plan import Plan
@@ -177,6 +177,7 @@ def run(
     store = _store()
     documents: list[Any] = []
     failed = False
+    given = {entry.slug: _settings(entry, set_) for entry in chosen}
     for entry in chosen:
         try:
             result = api.run(
@@ -189,12 +190,14 @@ def run(
                 plan=_plan(devices, chunk, memory, ray, max_in_flight),
                 store=store,
                 notify=_Listener(),
-                **_settings(entry, set_),
+                **given[entry.slug],
             )
             figure = figures.save(
                 figures.of_result(result), out / f"{entry.slug}.png", out / f"{entry.slug}.svg"
             )
-        except RunError as error:
+        except (RunError, TooLarge) as error:
+            if isinstance(error, TooLarge) and not many:
+                raise
             _say(f"{entry.slug}: {error}")
             failed = True
             continue

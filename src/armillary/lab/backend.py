@@ -23,10 +23,11 @@ import numpy as np
 from jax.extend import core
 from jax.sharding import SingleDeviceSharding
 
-from armillary.lab.errors import InputError, RunError
+from armillary.lab.errors import InputError, RunError, TooLarge
 from armillary.lab.plan import (
     Footprint,
     Plan,
+    at_least,
     chunk_size,
     footprint,
     in_words,
@@ -213,7 +214,10 @@ class _Crew:
                     self._compute(place, fresh, fresh.chunks.popleft())
                     if most_resident() > most:
                         fresh.need = max(fresh.need, most_resident() - before)
-            except RunError as error:  # this group's alone; an InputError would be every group's
+            except (
+                RunError,
+                TooLarge,
+            ) as error:  # this group's alone; another InputError would be every group's
                 self.results.put(Failed(fresh, fresh.todo, error))
             with self.turn:
                 fresh.state = "ready"
@@ -236,7 +240,7 @@ class _Crew:
 
         Where memory matters the program is compiled first: only then is known what it takes.
 
-        **Raises:** `RunError` if the experiment cannot be traced, or not one run of it fits.
+        **Raises:** `RunError` if the experiment cannot be traced; `TooLarge` if not one run of it fits.
         """
         size = trace(group)
         group.chunk = chunk_size(
@@ -275,11 +279,7 @@ class _Crew:
                 most = self.room if self.plan.memory else physical()
                 if group.need <= most:
                     break  # one device at a time
-                cap = f" of --memory {in_words(self.plan.memory)}" if self.plan.memory else ""
-                raise RunError(
-                    f"one run takes about {in_words(group.need)}, and {in_words(max(0, most))}{cap} can be had"
-                    f" (settings: {group.settings or 'defaults'})"
-                )
+                raise self._too_large(group)
             group.programs.clear()
             group.chunk = max(1, min(group.chunk - 1, group.chunk * self._share() // group.need))
         if self.plan.memory and most_resident() > self.plan.memory:
@@ -287,6 +287,17 @@ class _Crew:
                 f"compiling took {in_words(most_resident())}, more than --memory {in_words(self.plan.memory)}"
             )
             self.notify("note", words=words)
+
+    def _too_large(self, group: Group) -> TooLarge:
+        one = f"one run takes about {in_words(group.need)} (settings: {group.settings or 'defaults'})"
+        if self.plan.memory is None:
+            return TooLarge(f"{one}, and this machine has {in_words(physical())}; choose smaller settings")
+        now = resident() + self.results_bytes
+        least = now + group.need
+        hint = f"expected {at_least(least)} or more" if least < physical() else "choose smaller settings"
+        return TooLarge(
+            f"--memory {in_words(self.plan.memory)}: {one}, and armillary itself {in_words(now)}; {hint}"
+        )
 
     def _compile(self, group: Group, place: jax.Device) -> None:
         self.notify("compile", group=group)
@@ -524,7 +535,7 @@ def check_outputs(study: Study, out: Any) -> dict[str, Any]:
 def words(failed: Failed) -> str:
     """One line: what failed, where in the study's file, with which settings."""
     group, error = failed.group, failed.error
-    if isinstance(error, RunError):
+    if isinstance(error, RunError | TooLarge):
         return str(error)
     settings = [group.settings] if group.settings else []
     if len(failed.runs) == 1:

@@ -8,6 +8,10 @@ class InputError(ValueError):
     """What was asked for cannot be: names the setting, the value, and what was expected (exit code 2)."""
 
 
+class TooLarge(InputError):
+    """Not one run fits into the memory that there is or may be used; nothing was run."""
+
+
 class RunError(RuntimeError):
     """A run of a valid request failed (exit code 1)."""
 

@@ -62,6 +62,14 @@ def in_words(size: float) -> str:
     return f"{size:.3g} {units[0]}"
 
 
+def at_least(size: int) -> str:
+    """What to type for so many bytes and a little to spare, in two digits."""
+    scale, unit = next((p for p in [(1e12, "TB"), (1e9, "GB"), (1e6, "MB")] if size >= p[0]), (1e3, "kB"))
+    amount = 1.05 * size / scale
+    step = 10.0 ** (math.floor(math.log10(max(amount, 1.0))) - 1)
+    return f"{math.ceil(amount / step) * step:.6g}{unit}"
+
+
 def resident() -> int:
     """Bytes of memory that this process has now."""
     try:
@@ -202,7 +210,10 @@ def room(place: jax.Device, plan: Plan) -> int:
         return ((place.memory_stats() or {}).get("bytes_limit", 8 << 30)) // 2
     now = resident()
     if plan.memory and plan.memory <= now:
-        raise InputError(f"--memory {in_words(plan.memory)}: armillary itself takes {in_words(now)} already")
+        raise InputError(
+            f"--memory {in_words(plan.memory)}: armillary itself takes {in_words(now)} already;"
+            f" expected {at_least(now)} or more"
+        )
     return (plan.memory or 3 * physical() // 4) - now
 
 

@@ -17,7 +17,7 @@ import xarray as xr
 from armillary.lab import backend, fingerprint, host, inputs, record, settings
 from armillary.lab.backend import Done, Failed, Group, Notify
 from armillary.lab.catalogue import Entry
-from armillary.lab.errors import InputError, RunError
+from armillary.lab.errors import InputError, RunError, TooLarge
 from armillary.lab.forecast import SPEED, Forecast, pace
 from armillary.lab.plan import Plan, devices, in_words
 from armillary.lab.settings import Settings
@@ -104,7 +104,8 @@ def sweep(
     - `plan`: devices and chunk, where they are to be forced.
     - `notify`: told what is happening, for a progress display.
 
-    **Raises:** `RunError` if an experiment or a chunk fails, after the rest was computed and kept;
+    **Raises:** `RunError` if an experiment or a chunk fails, after the rest was computed and kept; `TooLarge` if
+    nothing was run, since not one run fits into memory;
     `Interrupted` on Ctrl-C, likewise.
     """
     start = time.perf_counter()
@@ -173,6 +174,8 @@ def sweep(
         forecast.close()
         notify("end")
         store.settle(entry.slug, code)
+    if failed and done == reused and all(isinstance(f.error, TooLarge) for f in failed):
+        raise TooLarge(str(failed[0].error))
     if failed:
         raise RunError(_failures(failed, total))
     measured = {name for r in results.values() for name in r.arrays}
