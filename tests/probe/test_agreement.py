@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from jax.flatten_util import ravel_pytree
-from problems import data, hidden, in_jax, in_torch, loss, outputs, random_vectors, trained, tree
+from problems import data, hidden, in_jax, loss, outputs, random_vectors, tree
 
 from armillary import probe
 from armillary.measure import empirical_ntk, m_coherence
@@ -14,19 +14,9 @@ from armillary.measure.neural_collapse import neural_collapse
 from armillary.merge import permutation_symmetry, permute, random_permutations
 
 
-@pytest.fixture(scope="module")
-def nets():
-    net, start = trained()
-    other, _ = trained(seed=1)
-    return net, start, other
-
-
 @pytest.fixture(scope="module", params=["jax", "torch"])
-def problem(request, nets):
-    net, start, other = nets
-    if request.param == "jax":
-        return in_jax(tree(net.state_dict()), start=tree(start), other=tree(other.state_dict()))
-    return in_torch(net, start=start, other=other)
+def problem(request):
+    return request.getfixturevalue(f"{request.param}_problem")
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +28,8 @@ def hessian(nets):
 
 
 @pytest.fixture(scope="module")
-def report(problem):
-    return probe.examine(problem, learning_rate=0.1, batch_size=20, budget=None)
+def report(reports, problem):
+    return reports[problem.framework]
 
 
 def test_torch_func_hessian_is_the_same_matrix(nets, hessian):
@@ -238,13 +228,8 @@ def test_a_sweep_of_rates_against_sgd_by_hand(report, nets):
     np.testing.assert_allclose(report["SGD steps at η"].value, loss(params, (x, y)), rtol=1e-3)
 
 
-def test_jax_and_pytorch_give_the_same_report(nets):
-    net, start, other = nets
-    options = {"learning_rate": 0.1, "batch_size": 20, "budget": None, "key": 5}
-    first = probe.examine(
-        in_jax(tree(net.state_dict()), start=tree(start), other=tree(other.state_dict())), **options
-    )
-    second = probe.examine(in_torch(net, start=start, other=other), **options)
+def test_jax_and_pytorch_give_the_same_report(reports):
+    first, second = reports["jax"], reports["torch"]
     assert not first.failed
     assert not second.failed
     assert [r.quantity for r in first.rows] == [r.quantity for r in second.rows]

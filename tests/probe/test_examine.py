@@ -6,16 +6,15 @@ import sys
 
 import numpy as np
 import pytest
-from problems import in_jax, in_torch, trained, tree
+from problems import in_torch, random_vectors, trained
 
 from armillary import InputError, probe
 from armillary.lab import catalogue, record
 
 
-@pytest.fixture(scope="module")
-def problem():
-    net, start = trained()
-    return in_torch(net, start=start)
+@pytest.fixture
+def problem(torch_problem):
+    return torch_problem
 
 
 def test_the_same_key_the_same_report(problem):
@@ -121,8 +120,8 @@ def test_references_follow_the_training_run(problem):
     assert held["noise scale"].reference == 16
 
 
-def test_every_row_names_its_paper_and_its_study_s_recorded_verdict(problem):
-    report = probe.examine(problem, learning_rate=0.1, batch_size=8, budget=None)
+def test_every_row_names_its_paper_and_its_study_s_recorded_verdict(reports):
+    report = reports["torch"]
     assert len(report.rows) > 25
     for row in report.rows:
         assert row.source
@@ -151,13 +150,12 @@ def test_bad_settings(problem, options, words):
     assert words in str(error.value)
 
 
-def test_jax_lanes_do_not_change_the_numbers():
-    net, _ = trained()
-    params = tree(net.state_dict())
-    first, second = (in_jax(params) for _ in range(2))
-    second.engine.lanes = 1
-    a, b = (probe.examine(p, only=["spectrum"], budget=None)["trace"] for p in (first, second))
-    np.testing.assert_allclose(a.value, b.value, rtol=1e-5)
+def test_jax_lanes_do_not_change_the_numbers(jax_problem, monkeypatch):
+    many = jax_problem.hessian(random_vectors(jax_problem, 3))
+    monkeypatch.setattr(jax_problem.engine, "lanes", 1)
+    np.testing.assert_allclose(
+        jax_problem.hessian(random_vectors(jax_problem, 3)), many, rtol=1e-5, atol=1e-6
+    )
 
 
 MEMORY = """

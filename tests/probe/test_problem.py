@@ -5,15 +5,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import cut, data, in_jax, loss, outputs, random_vectors, trained, tree
+from problems import cut, data, in_jax, loss, outputs, random_vectors, tree
 
 from armillary import InputError, probe
 from armillary.measure import cross_entropy
 
 
 @pytest.fixture(scope="module")
-def params():
-    return tree(trained()[0].state_dict())
+def params(nets):
+    return tree(nets[0].state_dict())
 
 
 def test_sums_do_not_depend_on_the_micro_batches(params):

@@ -5,7 +5,7 @@ import numpy as np
 from armillary.measure.krylov import KrylovRuns, krylov_runs
 from armillary.measure.stability import batch_noise
 from armillary.probe.problem import Problem
-from armillary.probe.rows import Measurement, Row, Setting, row, words
+from armillary.probe.rows import Measurement, Row, Setting, row, standard_error, words
 
 SHARE = 0.05
 """Of the largest eigenvalue, above which one is an outlier: as in the study of the Hessian's spectrum."""
@@ -81,6 +81,10 @@ def sharpness(problem: Problem, setting: Setting) -> list[Row]:
                 else "part of the steepest direction's curvature is the network's own second derivative",
                 "Landscaping Linear Mode Connectivity (2024)",
                 "landscaping-lmc",
+                error=2 * residuals[-1] / max(top - float(values[-2]), float(residuals[-1]))
+                if len(values) > 1
+                else None,
+                error_kind="bound from the residual",
                 reference=1.0,
                 against="where the network is linear along it",
             )
@@ -129,7 +133,6 @@ def spectrum(problem: Problem, setting: Setting) -> list[Row]:
     top = setting.found.get("largest") or max(float(values[-1]) for values, _ in nodes)
     counts = np.array([size * weights[values > SHARE * top].sum() for values, weights in nodes])
     count, count_error = _mean(counts)
-    batch = setting.batch_size or 1
     return [
         row(
             "spectrum",
@@ -155,7 +158,7 @@ def spectrum(problem: Problem, setting: Setting) -> list[Row]:
             reference=top,
             against="λ, were one direction to have it all",
         ),
-        _limit(traces, squares, batch, problem, setting),
+        _limit(traces, squares, problem, setting),
         row(
             "spectrum",
             f"eigenvalues above {SHARE:.0%} of λ",
@@ -174,8 +177,7 @@ def spectrum(problem: Problem, setting: Setting) -> list[Row]:
 
 
 def _mean(samples: np.ndarray) -> tuple[float, float | None]:
-    error = samples.std(ddof=1) / len(samples) ** 0.5 if len(samples) > 1 else None
-    return float(samples.mean()), None if error is None else float(error)
+    return float(samples.mean()), standard_error(samples)
 
 
 def _trace(trace: float, rate: float | None) -> str:
@@ -186,7 +188,8 @@ def _trace(trace: float, rate: float | None) -> str:
     return "within the bound: even batches of 1 may rest here at this rate"
 
 
-def _limit(traces: np.ndarray, squares: np.ndarray, batch: int, problem: Problem, setting: Setting) -> Row:
+def _limit(traces: np.ndarray, squares: np.ndarray, problem: Problem, setting: Setting) -> Row:
+    batch = setting.batch_size or 1
     share = float(batch_noise(problem.dataset, min(batch, problem.dataset))) if problem.dataset > 1 else 0.0
 
     def limit(keep: np.ndarray) -> float:
@@ -217,7 +220,7 @@ def _limit(traces: np.ndarray, squares: np.ndarray, batch: int, problem: Problem
         STABILITY,
         "sgd-dynamical-stability",
         error=None if error is None or not np.isfinite(error) else error,
-        notable=rate is not None and value is not None and rate > value,
+        notable=setting.batch_size is not None and rate is not None and value is not None and rate > value,
         reference=rate,
         against="η, the learning rate" if rate else "η: pass the learning rate",
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from armillary.compress import global_magnitude_mask, round_symmetric
 from armillary.probe.problem import Batch, Leaf, Problem
-from armillary.probe.rows import Measurement, Row, Setting, row, words
+from armillary.probe.rows import Measurement, Row, Setting, row, standard_error, words
 
 PRUNING = "Is Complexity Required for Neural Network Pruning? A Case Study on Global Magnitude Pruning (2022)"
 ROUNDING = "BAQ: Efficient Bit Allocation Quantization for Large Language Models (2025)"
@@ -41,8 +41,7 @@ def _rise(problem: Problem, at: np.ndarray) -> tuple[float, float, float | None]
 
 def _paired(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float | None]:
     change = after - before
-    error = float(change.std(ddof=1) / len(change) ** 0.5) if len(change) > 1 else None
-    return float(after.mean()), float(change.mean()), error
+    return float(after.mean()), float(change.mean()), standard_error(change)
 
 
 def pruned(problem: Problem, leaves: Sequence[Leaf], sparsity: float) -> np.ndarray:

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from armillary.probe.problem import Problem
-from armillary.probe.rows import Measurement, Row, Setting, row, words
+from armillary.probe.problem import Leaf, Problem
+from armillary.probe.rows import Measurement, Row, Setting, row, standard_error, words
 
 PROXY = "Small-scale proxies for large-scale Transformer training instabilities (2023)"
 RATES = "No More Adam: Learning Rate Scaling at Initialization is All You Need (2024)"
@@ -152,7 +152,7 @@ def drift(problem: Problem, setting: Setting) -> list[Row]:
             else "the logits have drifted from log-probabilities; a z-loss would hold them",
             PROXY,
             "transformer-instability-proxy",
-            error=each.std(ddof=1) / len(each) ** 0.5 if len(each) > 1 else None,
+            error=standard_error(each),
             reference=0.0,
             against="where logits are log-probabilities",
         )
@@ -196,6 +196,16 @@ def units(problem: Problem, setting: Setting) -> list[Row]:
     ]
 
 
+def _length_error(problem: Problem, leaf: Leaf, mean: np.ndarray) -> float | None:
+    """Of the length of one layer's gradient, by leaving out one micro-batch at a time."""
+    n, share = len(problem.sizes), np.array(problem.sizes) / problem.examples
+    if n < 3:
+        return None
+    parts = problem._each(lambda b, lane: leaf.of(problem.engine.gradient(None, b, lane)))
+    lengths = np.array([np.linalg.norm((mean - s * part) / (1 - s)) for s, part in zip(share, parts)])
+    return float(((n - 1) / n * ((lengths - lengths.mean()) ** 2).sum()) ** 0.5)
+
+
 def norms(problem: Problem, setting: Setting) -> list[Row]:
     """Each layer's gradient against its weights."""
     gradient = problem.gradient()
@@ -214,6 +224,8 @@ def norms(problem: Problem, setting: Setting) -> list[Row]:
     largest, median = max(ratios, key=ratios.__getitem__), float(np.median(list(ratios.values())))
     spread = ratios[largest] / median if median else np.inf
     rate = setting.learning_rate
+    (worst,) = (leaf for leaf in problem.leaves if leaf.name == largest)
+    error = _length_error(problem, worst, worst.of(gradient))
     step = f"; one step of η moves it by {words(rate * ratios[largest], 2)} of its length" if rate else ""
     return [
         row(
@@ -223,6 +235,7 @@ def norms(problem: Problem, setting: Setting) -> list[Row]:
             f"{words(spread, 2)} times the median layer's, in {largest}{step}",
             RATES,
             "sgd-scaling-at-init",
+            error=None if error is None else error / (float(np.linalg.norm(worst.of(problem.vector))) or 1.0),
             reference=median,
             against="the median layer's",
             ratios=ratios,
@@ -242,5 +255,5 @@ MEASUREMENTS = (
     ),
     Measurement("drift", "health", "output-logit drift", ("logits",), lambda p, s: 0.5, drift),
     Measurement("units", "health", "dead units", ("activations",), lambda p, s: 0.5, units),
-    Measurement("norms", "health", "norms a layer", (), lambda p, s: 1.0, norms),
+    Measurement("norms", "health", "norms a layer", (), lambda p, s: 2.0, norms),
 )

@@ -7,7 +7,7 @@ from armillary.measure.barrier import path_barrier
 from armillary.measure.jackknife import jackknife
 from armillary.probe.problem import Problem
 from armillary.probe.regime import alignment, tangent_kernel
-from armillary.probe.rows import Measurement, Row, Setting, row, words
+from armillary.probe.rows import Measurement, Row, Setting, row, standard_error, words
 from armillary.represent import linear_cka
 
 LANDSCAPE = "Landscaping Linear Mode Connectivity (2024)"
@@ -16,16 +16,23 @@ LAZY = "How connectivity structure shapes rich and lazy learning in neural circu
 POINTS = 11
 
 
-def _line(problem: Problem, end: np.ndarray) -> np.ndarray:
+def _line(problem: Problem, end: np.ndarray) -> tuple[np.ndarray, float, float | None]:
+    """The loss along the line, its barrier, and the barrier's standard error over examples."""
     places = np.linspace(0, 1, POINTS, dtype=problem.vector.dtype)
-    return np.array([problem.loss((1 - t) * problem.vector + t * end) for t in places])
+    points = ((1 - t) * problem.vector + t * end for t in places)
+    if not problem.separable:
+        losses = np.array([problem.loss(at) for at in points])
+        return losses, float(path_barrier(jnp.asarray(losses))), None
+    each = np.array([problem.example_losses(at) for at in points])
+    losses = each.mean(1)
+    rise = each[losses.argmax()] - each[0 if losses[0] > losses[-1] else -1]
+    return losses, float(path_barrier(jnp.asarray(losses))), standard_error(rise)
 
 
 def barrier(problem: Problem, setting: Setting) -> list[Row]:
     """The loss along the straight line, before and after the second model's units are permuted to match."""
     assert problem.other is not None
-    losses = _line(problem, problem.other)
-    height = float(path_barrier(jnp.asarray(losses)))
+    losses, height, error = _line(problem, problem.other)
     scale = max(float(losses[0]), float(losses[-1]))
     rows = [
         row(
@@ -37,6 +44,7 @@ def barrier(problem: Problem, setting: Setting) -> list[Row]:
             else "the loss rises between them: their average is worse than either",
             LANDSCAPE,
             "landscaping-lmc",
+            error=error,
             reference=scale,
             against="the larger end's loss",
             losses=losses,
@@ -45,12 +53,11 @@ def barrier(problem: Problem, setting: Setting) -> list[Row]:
     if problem.permuted is not None:
         try:
             matched = problem.permuted(problem.vector, problem.other)
-        except ValueError as error:  # an operation through which units cannot be followed
-            rows[0].detail["unmatched"] = str(error)
-            setting.tell(f"barrier: units were not matched: {error}")
+        except ValueError as unmatched:  # an operation through which units cannot be followed
+            rows[0].detail["unmatched"] = str(unmatched)
+            setting.tell(f"barrier: units were not matched: {unmatched}")
             return rows
-        after = _line(problem, matched)
-        left = float(path_barrier(jnp.asarray(after)))
+        after, left, error = _line(problem, matched)
         rows.append(
             row(
                 "barrier",
@@ -61,6 +68,7 @@ def barrier(problem: Problem, setting: Setting) -> list[Row]:
                 else "there was no barrier to remove",
                 LANDSCAPE,
                 "landscaping-lmc",
+                error=error,
                 reference=height,
                 against="before matching",
                 losses=after,

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from armillary.probe.problem import Problem
-from armillary.probe.rows import Measurement, Row, Setting, row, words
+from armillary.probe.rows import Measurement, Row, Setting, row, standard_error, words
 from armillary.train.sensitivity import lr_sensitivity
 
 PROXY = "Small-scale proxies for large-scale Transformer training instabilities (2023)"
@@ -25,7 +25,10 @@ def rates(problem: Problem, setting: Setting) -> list[Row]:
     grid = middle * 2.0 ** (np.arange(COUNT) - COUNT + 3)
     grid = np.append(grid, setting.learning_rate) if setting.learning_rate else grid
 
-    def train(rate: float, lane: int) -> float:
+    each = problem.separable
+
+    def train(rate: float, lane: int) -> np.ndarray:
+        """The final losses of all examples, or of the micro-batches where examples have none."""
         at, done = problem.vector.copy(), 0
         while done < STEPS:
             for batch in problem.data:
@@ -33,16 +36,29 @@ def rates(problem: Problem, setting: Setting) -> list[Row]:
                 done += 1
                 if done == STEPS:
                     break
-        values = [problem.engine.loss(at, batch, lane) for batch in problem.data]
-        return float(np.average(values, weights=problem.sizes))
+        if each:
+            return np.concatenate([problem.engine.example_losses(at, batch, lane) for batch in problem.data])
+        return np.array([problem.engine.loss(at, batch, lane) for batch in problem.data])
 
     with np.errstate(over="ignore", invalid="ignore"):
-        losses = np.array(list(problem._each(train, [float(r) for r in grid])))
+        finals = np.array(list(problem._each(train, [float(r) for r in grid])), float)
+        losses = np.average(finals, axis=1, weights=None if each else problem.sizes)
     start = problem.base_loss
     sweep = losses[:COUNT]
     safe = grid[:COUNT][np.isfinite(sweep) & (sweep <= start)]
-    best = float(grid[:COUNT][np.nanargmin(np.where(np.isfinite(sweep), sweep, np.inf))])
+    lowest = int(np.argmin(np.where(np.isfinite(sweep), sweep, np.inf)))
+    best, gained = (
+        float(grid[lowest]),
+        max(start - float(np.nan_to_num(sweep[lowest], nan=start, posinf=start)), 0),
+    )
     rate = setting.learning_rate
+    error = at_rate = None
+    if each and problem.examples > 1:
+        before = problem.base_example_losses
+        kept = (np.isfinite(sweep) & (sweep <= start))[:, None]
+        given = np.where(kept, finals[:COUNT], before)
+        error = standard_error(given.mean(0) - given[lowest])
+        at_rate = standard_error(finals[-1] - before) if np.isfinite(losses[-1]) else None
     rows = [
         row(
             "rates",
@@ -53,6 +69,8 @@ def rates(problem: Problem, setting: Setting) -> list[Row]:
             else f"none of {COUNT} rates around {known} lowers the loss: the model is at its lowest here",
             PROXY,
             "transformer-instability-proxy",
+            error=float(safe.max()) if len(safe) else None,
+            error_kind="to the next rate tried",
             reference=rate if rate else (2 / top if top and top > 0 else None),
             against="η, the learning rate" if rate else "2/λ",
             rates=grid[:COUNT],
@@ -66,7 +84,8 @@ def rates(problem: Problem, setting: Setting) -> list[Row]:
             "the mean loss given away by a rate of the sweep that is not the best one",
             PROXY,
             "transformer-instability-proxy",
-            reference=start - float(np.nanmin(np.where(np.isfinite(sweep), sweep, np.inf))),
+            error=error,
+            reference=gained,
             against="what the best rate gains",
         ),
     ]
@@ -85,6 +104,8 @@ def rates(problem: Problem, setting: Setting) -> list[Row]:
                 ),
                 PROXY,
                 "transformer-instability-proxy",
+                error=at_rate,
+                error_kind="standard error of the change",
                 notable=not losses[-1] <= start,
                 reference=start,
                 against="before them",

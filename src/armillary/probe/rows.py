@@ -165,6 +165,11 @@ def _verdict(study: str | None) -> tuple[str | None, bool | None]:
     return (past["verdict"], record.stale(paper, past)) if past else (None, None)
 
 
+def standard_error(sample: np.ndarray) -> float | None:
+    """Of a mean over independent examples; None for a single one."""
+    return float(sample.std(ddof=1) / len(sample) ** 0.5) if len(sample) > 1 else None
+
+
 def words(value: float, digits: int = 3) -> str:
     """A number for a sentence."""
     return f"{value:.{digits}g}"

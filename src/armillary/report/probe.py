@@ -46,7 +46,7 @@ def facts(report: "Report") -> list[str]:
         return [f"{known['log']}: {known['steps']} steps"]
     words = [
         f"{known['framework']}: {known['parameters']:,} parameters, loss {number(known['loss'])} on {known['examples']:,} "
-        f"examples in {known['micro_batches']} micro-batches"
+        f"examples in {known['micro_batches']} micro-batch{'es' * (known['micro_batches'] > 1)}"
     ]
     training = [
         f"{name.replace('_', ' ')} {known[name]:g}"
