@@ -1,10 +1,17 @@
 from itertools import combinations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from armillary.measure import example_overlap, m_coherence, m_coherence_two_batches
+from armillary.measure import (
+    example_overlap,
+    m_coherence,
+    m_coherence_streamed,
+    m_coherence_two_batches,
+    per_example_gradients,
+)
 
 
 def gradients(m=7, seed=0, shared=0.5):
@@ -28,6 +35,15 @@ def test_coherence_is_the_mean_help_of_an_example_to_all():
     gram = g @ g.T
     np.testing.assert_allclose(m_coherence(tree(g)), gram.sum() / np.trace(gram), rtol=1e-5)
     np.testing.assert_allclose(m_coherence(tree(100 * g)), m_coherence(tree(g)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("micro", [1, 3, 4, 7, 9])
+def test_streamed_over_micro_batches_is_the_same(micro):
+    x = jax.random.normal(jax.random.key(0), (7, 3))
+    params = {"w": jnp.arange(3.0), "b": jnp.array(0.5), "fixed": 3}
+    loss = lambda p, batch: jnp.mean(jnp.tanh(batch @ p["w"] + p["b"]) ** 2)
+    found = m_coherence_streamed(loss, params, x, micro=micro)
+    np.testing.assert_allclose(found, m_coherence(per_example_gradients(loss, params, x)), rtol=1e-5)
 
 
 def test_two_batches_enumerated_over_all_pairs_of_batches():

@@ -21,6 +21,8 @@ CACHE_BYTES = 1 << 20
 MAX_LANES = 64
 MIN_LANES = 4
 """Fewer gain nothing (such runs fill the vector units alone) and take longer to compile than one."""
+BEST_BYTES = CACHE_BYTES // 2
+"""More lanes than the fewest stay within this: they share the cache with what the next operation touches."""
 
 
 @dataclass(frozen=True)
@@ -227,8 +229,9 @@ def chunk_size(runs: int, places: int, platform: str, size: Footprint, memory: i
         return plan.chunk
     cap = runs
     if platform == "cpu":
-        cap = min(MAX_LANES, CACHE_BYTES // max(size.working, 1))
-        cap = 1 if size.loops or cap < MIN_LANES else cap
+        fit = CACHE_BYTES // max(size.working, 1)
+        cap = min(MAX_LANES, max(MIN_LANES, BEST_BYTES // max(size.working, 1)))
+        cap = 1 if size.loops or fit < MIN_LANES else cap
     cap = max(1, min(cap, memory // max(1, size.outputs + size.peak)))
     rounds = math.ceil(runs / (cap * places))
     return max(1, min(cap, math.ceil(runs / (rounds * places))))

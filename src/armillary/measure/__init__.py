@@ -12,7 +12,12 @@ from armillary.measure.barrier import (
     line_point,
     path_barrier,
 )
-from armillary.measure.coherence import example_overlap, m_coherence, m_coherence_two_batches
+from armillary.measure.coherence import (
+    example_overlap,
+    m_coherence,
+    m_coherence_streamed,
+    m_coherence_two_batches,
+)
 from armillary.measure.coordinates import (
     CoordinateCheck,
     coordinate_check,
@@ -213,6 +218,7 @@ __all__ = [
     "linear_generalization_curve",
     "log_z_drift",
     "m_coherence",
+    "m_coherence_streamed",
     "m_coherence_two_batches",
     "marchenko_pastur",
     "match_iterations",

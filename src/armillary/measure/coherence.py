@@ -3,9 +3,13 @@
 Source: "On the Generalization Mystery in Deep Learning" (2022), section 2.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
+
+from armillary.measure.per_example import per_example_gradients
 
 
 def _mean(grads: PyTree) -> PyTree:
@@ -37,6 +41,30 @@ def m_coherence(grads: PyTree[Float[Array, "m ..."]]) -> Float[Array, ""]:
     examples = len(jax.tree.leaves(grads)[0])
     mean = _mean(grads)
     return examples**2 * _inner(mean, mean) / _inner(grads, grads)
+
+
+def m_coherence_streamed(
+    loss: Callable[[PyTree, PyTree], Float[Array, ""]], params: PyTree, batch: PyTree, *, micro: int
+) -> Float[Array, ""]:
+    """[`m_coherence`][armillary.measure.m_coherence] from sums over micro-batches, in their memory.
+
+    **Arguments:**
+
+    - `loss`, `params`, `batch`: as for [`per_example_gradients`][armillary.measure.per_example_gradients].
+    - `micro`: how many examples' gradients are held at once.
+    """
+    examples = len(jax.tree.leaves(batch)[0])
+    whole = examples // micro * micro
+
+    def sums(part: PyTree) -> tuple[PyTree, Array]:
+        grads = per_example_gradients(loss, params, part)
+        return jax.tree.map(lambda g: g.sum(0), grads), _inner(grads, grads)
+
+    add = lambda total, part: (jax.tree.map(jnp.add, total, sums(part)), None)
+    parts = jax.tree.map(lambda x: x[:whole].reshape(-1, micro, *x.shape[1:]), batch)
+    total, squares = sums(jax.tree.map(lambda x: x[whole:], batch))
+    (total, squares), _ = jax.lax.scan(add, (total, squares), parts)
+    return _inner(total, total) / squares
 
 
 def m_coherence_two_batches(

@@ -22,12 +22,20 @@ import optax
 
 from armillary.data import corrupt_labels, digits, mnist
 from armillary.lab import Check, Report, Study, at_least
-from armillary.measure import accuracy, cross_entropy, example_overlap, m_coherence, per_example_gradients
+from armillary.measure import (
+    accuracy,
+    cross_entropy,
+    example_overlap,
+    m_coherence_streamed,
+    per_example_gradients,
+)
 from armillary.nn import MLP
 from armillary.train import fit, median_of_means, reduced_gradient
 
 RULES = ("mean", "slowed mean", "median")
 POINTS = 60
+MICRO = 20
+"""Examples whose gradients are held at once: of all 300 they would not fit into a core's cache."""
 
 
 def load(source: str) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +80,7 @@ def coherence(model, batch, rate, steps, every):
 
     def record(model):
         return (
-            m_coherence(per_example_gradients(loss, model, batch)),
+            m_coherence_streamed(loss, model, batch, micro=MICRO),
             jnp.argmax(model(batch[0]), -1) == batch[1],
         )
 
