@@ -115,6 +115,10 @@ def advance(run, clock):
     return run[clock].diff("depth")
 
 
+def newton_advance(depth):
+    return lambda arms: advance(arms["isotropic"], "in_newton").sel(depth=depth)
+
+
 def unevenness(arm, clock):
     def value(arms):
         advances = advance(arms[arm], clock)
@@ -231,7 +235,7 @@ study = Study(
         Report(
             f"advance-{depth}",
             f"Newton iterations that layer {depth} adds, isotropic inputs; the paper has about 3 a layer",
-            lambda arms, depth=depth: advance(arms["isotropic"], "in_newton").sel(depth=depth),
+            newton_advance(depth),
         )
         for depth in (2, 3)
     ]
@@ -263,6 +267,6 @@ study = Study(
         "iteration": range(ITERATIONS + 1),
     },
     seeds=6,
-    full={"dim": 10, "length": 40, "prompts": 1024, "steps": 50_000, "rate": 0.02, "tests": 20_000},
+    full={"dim": 8, "length": 40, "prompts": 1024, "steps": 50_000, "rate": 0.02, "tests": 20_000},
     figure=figure,
 )
