@@ -11,7 +11,8 @@ from armillary.lab import backend, catalogue, settings, sweep
 from armillary.lab.forecast import SPEED, operations
 from armillary.lab.plan import Plan, chunk_size, subprograms
 
-DYNAMICS = (
+NUCLEUS = (
+    "linear-attention-icl", "one-step-gd", "icl-gradient-descent", "icl-learning-algorithm", "icl-iterative-newton",
     "sgd-dynamical-stability", "logistic-to-perceptron", "gradient-coherence", "hierarchical-polynomials",
     "feature-learning-limits", "transformer-instability-proxy", "landscaping-lmc", "deep-neuroevolution",
     "gradient-boosted-network", "generalized-teacher-forcing", "lagrangian-pinn",
@@ -35,7 +36,7 @@ def count(jaxpr: core.Jaxpr) -> int:
     return len(jaxpr.eqns) + sum(map(count, inside))
 
 
-@pytest.mark.parametrize("slug", DYNAMICS)
+@pytest.mark.parametrize("slug", NUCLEUS)
 def test_full_scale_fits_a_small_machine_and_would_end(slug):
     work = 0.0
     for group in groups(slug, "full"):
@@ -57,7 +58,7 @@ def batched(jaxpr: core.Jaxpr) -> Iterator[str]:
                 yield from batched(inside)
 
 
-@pytest.mark.parametrize("slug", DYNAMICS)
+@pytest.mark.parametrize("slug", NUCLEUS)
 def test_no_batch_of_matrices_is_factorized_at_once(slug):
     """Two devices' programs that did were seen to stop for good; `measure.eigen` takes one matrix after another."""
     for group in groups(slug, "quick"):

@@ -121,9 +121,9 @@ def _orthogonal(key: Key[Array, ""], dim: int, count: int) -> Float[Array, "dim 
     """Uniform on the orthogonal group: Gaussian rows made orthonormal one after another (Stewart 1980)."""
     rows: list[Array] = []
     for row in jax.random.normal(key, (dim, dim, count)):
-        for _ in range(2):  # twice is enough, in any precision
-            for other in rows:
-                row = row - jnp.sum(row * other, 0) * other
+        for _ in range(2 if rows else 0):  # twice is enough, in any precision
+            others = jnp.stack(rows)
+            row = row - jnp.sum(jnp.sum(row * others, 1, keepdims=True) * others, 0)
         rows.append(row / jnp.linalg.norm(row, axis=0))
     return jnp.stack(rows)
 

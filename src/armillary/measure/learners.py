@@ -21,6 +21,8 @@ Learner = Callable[
     Float[Array, "*rows queries"],
 ]
 """`(x, y, query) -> prediction`, of one prompt."""
+AT_ONCE = 10
+"""Prompts: the gradients in the query of a large transformer fill the memory otherwise."""
 
 
 def least_squares(
@@ -291,7 +293,8 @@ def algorithm_match(
         )
 
     difference, weights, sensitivity, product, loss_a, loss_b = (
-        value.mean(0) for value in jax.vmap(compare)(x, y, query, target)
+        value.mean(0)
+        for value in jax.lax.map(lambda prompt: compare(*prompt), (x, y, query, target), batch_size=AT_ONCE)
     )
     size = jnp.sqrt(loss_a[:, None] * loss_b)
     cosine = jnp.where(size > 0, product / jnp.where(size > 0, size, 1), 0)

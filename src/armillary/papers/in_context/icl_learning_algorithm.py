@@ -6,13 +6,14 @@ With one layer it is closer to one step of gradient descent than to ridge regres
 Control: the noise of training is exchanged; the shallow network gets three layers.
 Scope: three layers of width 32 at most. The paper's proofs that a transformer can carry out these algorithms, and its
 probing of late layers, are not here; nor is its noiseless case, least squares.
-At noise 0.25 the excess over the Bayes risk is 0.13 to 0.15 on average with seeds that reach further, so that six
-seeds do not always decide the precondition of 0.2: of four sets of seeds and initial weights, one left it undecided.
+Squared errors are held against the Bayes risk with the response's noise in both.
 Departures: a token is the last solved example and the next input, so that one layer can use an example at all: with
 x and y in tokens of their own it takes another layer to bring them together. Penalties are read at dimension 2,
 where so small a network comes near the Bayes risk; depth is compared at dimension 4, since at 2 one layer already
 does better than one step of gradient descent. Training targets are w·x without noise, which moves the loss by a
-constant; the responses in the prompt are noisy.
+constant; the responses in the prompt are noisy. The networks whose penalty is read train on 64 prompts a step: on 16
+some stay too far from the Bayes risk for the penalty to mean much. Those of dimension 4 stay far from it, which is
+enough to compare depths.
 """
 
 import jax
@@ -45,10 +46,10 @@ def experiment(
     layers=3,
     width=32,
     heads=4,
-    expansion=2,
-    prompts=16,
-    steps=4000,
-    rate=3e-3,
+    expansion=1,
+    prompts=64,
+    steps=2000,
+    rate=1e-2,
     tests=1000,
 ):
     """`noise`: its variance, which is also the Bayes-optimal penalty. Prompts have 0 to `length` examples."""
@@ -131,7 +132,7 @@ def figure(arms):
     return fig
 
 
-LARGER = {"dim": 4, "length": 8, "steps": 2000}
+LARGER = {"dim": 4, "length": 8, "prompts": 16, "rate": 3e-3}
 
 study = Study(
     experiment,
@@ -144,7 +145,7 @@ study = Study(
     requires=[
         Check(
             f"trained-{arm}",
-            f"the risk on full prompts is within 20% of the Bayes risk at noise {noise:g}",
+            f"the squared error on full prompts is within 20% of the Bayes predictor's at noise {noise:g}",
             excess(arm),
             at_most(0.2),
             basis="convention",
