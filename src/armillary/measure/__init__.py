@@ -68,6 +68,11 @@ from armillary.measure.linear_attention import (
     linear_attention_risk,
     one_step_optimum,
 )
+from armillary.measure.multitasking import (
+    hierarchical_magnetizations,
+    majority_magnetizations,
+    multitasking_magnetizations,
+)
 from armillary.measure.neural_collapse import NeuralCollapse, neural_collapse
 from armillary.measure.noise_scale import (
     GradientNoise,
@@ -195,6 +200,7 @@ __all__ = [
     "hessian_sizes",
     "hessian_spectrum",
     "hessian_vector_product",
+    "hierarchical_magnetizations",
     "hutchinson_trace",
     "hutchpp_trace",
     "implicit_ridge_penalty",
@@ -220,6 +226,7 @@ __all__ = [
     "m_coherence",
     "m_coherence_streamed",
     "m_coherence_two_batches",
+    "majority_magnetizations",
     "marchenko_pastur",
     "match_iterations",
     "mean_square_stability",
@@ -227,6 +234,7 @@ __all__ = [
     "mode_strengths",
     "moment_spectrum",
     "most_swinging",
+    "multitasking_magnetizations",
     "nearest_neighbours",
     "neural_collapse",
     "newton_residuals",

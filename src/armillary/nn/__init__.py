@@ -5,6 +5,7 @@ from armillary.nn.attention_average import attention_average
 from armillary.nn.deep_linear import end_to_end, orthogonal
 from armillary.nn.diagonal import DiagonalLinear
 from armillary.nn.hidden_units import norm_order, truncate_hidden
+from armillary.nn.hopfield import HopfieldNetwork
 from armillary.nn.in_context import InContextRegressor, regression_tokens
 from armillary.nn.linear_attention import LinearAttention, linear_attention, prompt_moments
 from armillary.nn.linear_attention_stack import LinearAttentionStack
@@ -17,6 +18,7 @@ __all__ = [
     "HOOKS",
     "MLP",
     "DiagonalLinear",
+    "HopfieldNetwork",
     "InContextRegressor",
     "LinearAttention",
     "LinearAttentionStack",
