@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -191,6 +192,11 @@ STUDIES = {
     "broken.py": "import nothing_of_this_name",
     "syntax.py": "def (",
     "empty.py": "x = 1",
+    "raises.py": "raise RuntimeError('two\\nlines \\x1b[2J [red]x[/]')",
+    "exits.py": "import sys; sys.exit(3)",
+    "nulls.py": "x = '\0'",
+    "other.py": "study = 3",
+    "nothing.py": "from armillary.lab import Study\ndef experiment(key, *, a=1.0):\n    return None\nstudy = Study(experiment)",
     "vacant.py": "from armillary.lab import Study, Check, at_most\n"
     "study = Study(lambda key: {}, [Check('c', 's', lambda a: 0, at_most(1))])",
 }
@@ -206,10 +212,35 @@ STUDIES = {
         (["run", "broken.py"], "line 1: does not import: ModuleNotFoundError"),
         (["run", "syntax.py"], "does not import: SyntaxError"),
         (["run", "empty.py"], "has no `study = Study(...)`"),
+        (["run", "other.py"], "has no `study = Study(...)`"),
+        (["run", "raises.py"], "line 1: does not import: RuntimeError: two lines"),
+        (["run", "exits.py"], "line 1: does not import: SystemExit: 3"),
+        (["run", "nulls.py"], "nulls.py: does not import: SyntaxError"),
+        (["run", "nothing.py"], "must return a dictionary of measurements, not NoneType"),
+        (["run", ""], "neither a slug nor a path"),
+        (["show", ""], "no paper ''"),
         (["run", "vacant.py"], "has no control"),
         (["run"], "nothing to do"),
         (["run", "DESCENT", "--set", "rat=1"], "did you mean 'rate'"),
         (["run", "DESCENT", "--set", "rate=fast"], "rate='fast': expected a number"),
+        (["run", "DESCENT", "--set", "rate="], "rate='': expected a number"),
+        (["run", "DESCENT", "--set", "rate=nan"], "rate=nan: expected a finite number"),
+        (["run", "DESCENT", "--set", "rate=-inf"], "rate=-inf: expected a finite number"),
+        (["run", "DESCENT", "--set", "rate=1e39"], "rate=1e+39: expected a finite number, at most 3.4e+38"),
+        (["run", "DESCENT", "--set", "steps=-3"], "steps=-3: expected a whole number that is not negative"),
+        (["run", "DESCENT", "--set", "rate=0.1", "--set", "rate=0.2"], "--set rate is given twice"),
+        (["run", "descent", "DESCENT", "--set", "rate=0.1"], "no paper 'descent'"),
+        (["run", "DESCENT", "--devices", "0"], "--devices 0: expected 1 or more"),
+        (["run", "DESCENT", "--devices", "few"], "'few' is not a valid integer."),
+        (["run", "DESCENT", "--chunk", "-1"], "--chunk -1: expected 1 or more"),
+        (["run", "DESCENT", "--memory", ""], "--memory '': expected an amount of memory"),
+        (["run", "DESCENT", "--memory", "0"], "--memory '0': expected more than nothing"),
+        (["run", "DESCENT", "--memory", "nan"], "--memory 'nan': expected an amount of memory"),
+        (["run", "DESCENT", "--ray", ""], "--ray '': expected local, auto or HOST:PORT"),
+        (["run", "DESCENT", "--until-decided", "--seeds", "8"], "--seeds 8 and --until-decided"),
+        (["run", "DESCENT", "--seeds", "9" * 20], "at most 1000000"),
+        (["run", "DESCENT", "--first-seed", "9" * 20], "less than 2147483648"),
+        (["run", "DESCENT", "--out", "/proc/nothing"], "/proc"),
         (["run", "DESCENT", "--set", "rate"], "expected NAME=VALUE"),
         (["run", "DESCENT", "--seeds", "-1"], "--seeds -1: expected 1 or more"),
         (["run", "DESCENT", "--seeds", "many"], "--seeds"),
@@ -220,8 +251,23 @@ STUDIES = {
         (["sweep", "DESCENT", "--over", "rate=0.1", "--arm", "stabel"], "did you mean 'stable'"),
         (["show", "one-step"], "did you mean 'one-step-gd'"),
         (["list", "--subject", "dynamic"], "did you mean 'dynamics'"),
+        (["sweep", "DESCENT", "--over", "rate=lin:0:nan:3"], "rate=lin:0:nan:3: expected lin:LOW:HIGH:COUNT"),
+        (["sweep", "DESCENT", "--over", "rate=0.1,inf"], "rate=inf: expected a finite number"),
+        (["sweep", "DESCENT", "--over", "rate=lin:0.1:0.4:99999", "--seeds", "999999"], "at most 10000000"),
+        (["new", "n" * 300], "at most 100 lower-case letters"),
+        (["site", "build", "--out", "/proc/nothing"], "/proc"),
+        (
+            ["site", "build", "--url", "javascript:alert(1)"],
+            "--url 'javascript:alert(1)': expected an address",
+        ),
+        (["sweep", "DESCENT", "--over", "rate=0.1,0.1"], "a value stands twice"),
         (["runs", "--where", "x IN (SELECT 1)"], "--where"),
-        (["frobnicate"], "frobnicate"),
+        (["runs", "--limit", "0"], "--limit 0: expected 1 or more"),
+        (["runs", "--limit", "9" * 30], "expected at most 1000000000"),
+        (["verify", "--sample", "0"], "--sample 0: expected 1 or more"),
+        (["verify", "DESCENT", "--sample", "1"], "--sample 1: expected without TARGET"),
+        (["frobnicate"], "no command 'frobnicate'"),
+        (["swep", "DESCENT"], "did you mean 'sweep'"),
         (["digest", "--since", "last week"], "expected a date"),
         (["site", "build", "--with", "missing.py"], "no such study file"),
         (["site", "build", "--out", "."], "not empty"),
@@ -270,8 +316,32 @@ def test_an_unwritable_output_folder(armillary, descent, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = armillary("run", descent, "--out", "file/below")
     assert code == 2
-    assert "cannot write" in err
-    assert len(Store().table()) == 16  # the runs are kept
+    assert "--out 'file/below': cannot write in" in err
+    assert not Store().files()  # it is said before anything runs
+
+
+def test_a_figure_that_cannot_be_drawn_costs_no_verdict(armillary, tmp_path, descent):
+    raising = "def figure(data):\n    raise ValueError('no figure today')\n\n\nstudy = "
+    text = Path(descent).read_text().replace("study = ", raising).replace("full={", "figure=figure, full={")
+    (tmp_path / "undrawn.py").write_text(text)
+    code, out, err = armillary("run", "undrawn.py")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "verdict: holds" in out
+    assert "undrawn.py, line" in err
+    assert "ValueError: no figure today" in err
+    code, out, _ = armillary("run", "undrawn.py", "--json")
+    assert (code, json.loads(out)["figure"]) == (1, None)
+
+
+def test_what_nobody_foresaw_is_one_line(armillary, monkeypatch):
+    monkeypatch.setattr("armillary.api.catalogue", lambda: 1 / 0)
+    code, out, err = armillary("list")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "ZeroDivisionError: division by zero; ARMILLARY_TRACEBACK=1 shows" in err
+    monkeypatch.setenv("ARMILLARY_TRACEBACK", "1")
+    monkeypatch.setattr(sys, "argv", ["armillary", "list"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
 
 
 def test_a_failing_run_is_exit_code_1(armillary, tmp_path, descent):

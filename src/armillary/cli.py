@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 class _Commands(typer.core.TyperGroup):
     """The commands; Ctrl-C in one of them says what was kept."""
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            raise InputError(
+                f"no command {name!r}; {nearest(name, self.list_commands(ctx), what='commands')}"
+            )
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -68,8 +76,8 @@ Set = Annotated[
 Fresh = Annotated[bool, typer.Option(help="Compute again what the store already has, and append.")]
 Explain = Annotated[bool, typer.Option(help="Say which devices, chunks and programs were used.")]
 Out = Annotated[Path, typer.Option(help="Where figures and tables go.")]
-Devices = Annotated[int | None, typer.Option(help="Use this many devices (a core is one).", min=1)]
-Chunk = Annotated[int | None, typer.Option(help="Map over this many runs at once.", min=1)]
+Devices = Annotated[int | None, typer.Option(help="Use this many devices (a core is one).")]
+Chunk = Annotated[int | None, typer.Option(help="Map over this many runs at once.")]
 Memory = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="Take at most so much memory: `2GB`. With --ray: each worker."),
@@ -82,9 +90,10 @@ Ray = Annotated[
     ),
 ]
 InFlight = Annotated[
-    int | None, typer.Option("--max-in-flight", help="With --ray: so many chunks at a time.", min=1)
+    int | None, typer.Option("--max-in-flight", help="With --ray: so many chunks at a time.")
 ]
 OUT = Path("armillary-out")
+MOST_ROWS = 10**9
 
 
 @app.command("list")
@@ -173,7 +182,11 @@ def run(
     from armillary.report import figures
 
     chosen, many = _targets(targets, subject, all_)
+    if until_decided and seeds is not None:
+        raise InputError(f"--seeds {seeds} and --until-decided: one of them says how many seeds")
+    plan = _plan(devices, chunk, memory, ray, max_in_flight)
     _count("--seeds", seeds)
+    _folder(out)
     store = _store()
     documents: list[Any] = []
     failed = False
@@ -187,13 +200,10 @@ def run(
                 first_seed=first_seed,
                 fresh=fresh,
                 until_decided=until_decided,
-                plan=_plan(devices, chunk, memory, ray, max_in_flight),
+                plan=plan,
                 store=store,
                 notify=_Listener(),
                 **given[entry.slug],
-            )
-            figure = figures.save(
-                figures.of_result(result), out / f"{entry.slug}.png", out / f"{entry.slug}.svg"
             )
         except (RunError, TooLarge) as error:
             if isinstance(error, TooLarge) and not many:
@@ -201,8 +211,20 @@ def run(
             _say(f"{entry.slug}: {error}")
             failed = True
             continue
-        documents.append(result.to_json(str(figure)))
-        _show(result, str(figure), as_json, explain)
+        figure = None
+        try:
+            figure = str(
+                figures.save(
+                    figures.of_result(result), *(out / f"{entry.slug}.{kind}" for kind in ("png", "svg"))
+                )
+            )
+        except InputError:
+            raise
+        except Exception as error:  # the study's own, or a formula that cannot be set
+            _say(f"{entry.slug}: no figure: {_in_words(error)}")
+            failed = True
+        documents.append(result.to_json(figure))
+        _show(result, figure, as_json, explain)
     if as_json:
         _print_json(documents if many else documents[0] if documents else None)
     _finish(store, failed)
@@ -238,6 +260,7 @@ def sweep(
     from armillary.lab import catalogue, settings
     from armillary.report import console, figures
 
+    plan = _plan(devices, chunk, memory, ray, max_in_flight)
     _count("--seeds", seeds)
     entry = catalogue.find(target)
     axes = {}
@@ -246,6 +269,7 @@ def sweep(
         if name in axes:
             raise InputError(f"--over {name} is given twice")
         axes[name] = settings.parse_axis(entry.study, name, values)
+    _folder(out)
     store = _store()
     data = api.sweep(
         entry,
@@ -255,7 +279,7 @@ def sweep(
         first_seed=first_seed,
         scale=scale,
         fresh=fresh,
-        plan=_plan(devices, chunk, memory, ray, max_in_flight),
+        plan=plan,
         store=store,
         notify=_Listener(),
         **_settings(entry, set_),
@@ -292,13 +316,16 @@ def runs(
         str | None,
         typer.Option(help="A SQL expression on the columns: `study = 'one-step-gd' AND seed < 4`."),
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most this many rows, the newest.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="At most this many rows, the newest.")] = 20,
     as_json: Json = False,
 ) -> None:
     """Query the store: one row a run, with its settings and measurements as columns."""
     from armillary.lab.store import Store
     from armillary.report import console, tables
 
+    _count("--limit", limit)
+    if limit > MOST_ROWS:
+        raise InputError(f"--limit {limit}: expected at most {MOST_ROWS}")
     store = Store()
     found, total = store.query(where, limit)
     newest = found.reverse()
@@ -365,7 +392,7 @@ def record(
 @app.command()
 def verify(
     targets: Targets = None,
-    sample: Annotated[int | None, typer.Option(help="This many studies, drawn at random.", min=1)] = None,
+    sample: Annotated[int | None, typer.Option(help="This many studies, drawn at random.")] = None,
     all_: All = False,
 ) -> None:
     """Compute recorded studies again and compare the verdicts; exit code 1 if one differs."""
@@ -375,7 +402,10 @@ def verify(
     from armillary.lab import catalogue
     from armillary.lab import record as records
 
-    if sample and not targets:
+    _count("--sample", sample)
+    if sample is not None and (targets or all_):
+        raise InputError(f"--sample {sample}: expected without TARGET and without --all")
+    if sample is not None:
         recorded = [slug for slug in catalogue.runnable() if records.latest(catalogue.row(slug))]
         chosen = [catalogue.find(s) for s in random.sample(recorded, min(sample, len(recorded)))]
     else:
@@ -488,8 +518,10 @@ def new(name: Annotated[str, typer.Argument(help="The study's name; NAME.py is w
     from importlib.resources import files
 
     stem = name.removesuffix(".py").replace("-", "_")
-    if not stem.isidentifier() or keyword.iskeyword(stem) or stem != stem.lower():
-        raise InputError(f"{name!r}: expected a name of lower-case letters, digits, - and _ (as in my-claim)")
+    if not stem.isidentifier() or keyword.iskeyword(stem) or stem != stem.lower() or len(stem) > 100:
+        raise InputError(
+            f"{name!r}: expected a name of at most 100 lower-case letters, digits, - and _ (as in my-claim)"
+        )
     path = Path(f"{stem}.py")
     if path.exists():
         raise InputError(f"{path} exists already; choose another name")
@@ -519,7 +551,13 @@ def site_build(
     """Build the static site from docs, papers, the record and the figures; no study runs."""
     from armillary.report.site import build
 
-    built = build(out, with_ or (), url=url)
+    if url and not url.startswith(("https://", "http://")):
+        raise InputError(f"--url {url!r}: expected an address that starts with https:// or http://")
+    _folder(out)
+    try:
+        built = build(out, with_ or (), url=url)
+    except OSError as error:
+        raise InputError(f"--out {str(out)!r}: cannot write there ({error.strerror or error})") from None
     for line in built.warnings:
         _say(line)
     print(f"{built.path / 'index.html'}: {built.papers} papers, {built.pages} pages, {built.seconds:.1f} s")
@@ -534,6 +572,7 @@ def site_serve(
     """Build the site, serve it to this machine alone, and build it again when something changes."""
     from armillary.report.site import serve
 
+    _folder(out)
     serve(out, with_ or (), port=port, say=lambda line: print(line, flush=True))
 
 
@@ -576,10 +615,24 @@ def main() -> NoReturn:
         code = 1
     except BrokenPipeError:  # `armillary list | head`
         _leave(0)
+    except Exception as error:
+        if os.environ.get("ARMILLARY_TRACEBACK"):
+            raise
+        _say(f"{_in_words(error)}; ARMILLARY_TRACEBACK=1 shows how it came to that")
+        code = 1
     code = code if isinstance(code, int) else 0
     if any(t.daemon and t.name.startswith("armillary") for t in threading.enumerate()):
         _leave(code)
     sys.exit(code)
+
+
+def _in_words(error: Exception) -> str:
+    """Where an error came from, and what it says."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}, line {frames[-1].lineno}: " if frames else ""
+    return f"{place}{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 
 def _leave(code: int) -> NoReturn:
@@ -591,7 +644,10 @@ def _leave(code: int) -> NoReturn:
 
 
 def _say(message: str) -> None:
-    print(f"armillary: {message}", file=sys.stderr, flush=True)
+    """One line on stderr, whatever is in the message."""
+    line = "".join(c if c.isprintable() else " " for c in " ".join(message.split()))
+    with contextlib.suppress(OSError):
+        print(f"armillary: {line}", file=sys.stderr, flush=True)
 
 
 def _print_json(value: Any) -> None:
@@ -628,6 +684,8 @@ def _plan(
 ) -> "Plan":
     from armillary.lab.plan import Plan, parse_bytes
 
+    for option, value in (("--devices", devices), ("--chunk", chunk), ("--max-in-flight", in_flight)):
+        _count(option, value)
     return Plan(devices, chunk, None if memory is None else parse_bytes(memory), ray, in_flight)
 
 
@@ -655,6 +713,9 @@ def _settings(entry: Any, given: list[str] | None) -> dict[str, Any]:
     from armillary.lab import settings
 
     pairs = [_split("--set", text) for text in given or []]
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"--set {twice[0]} is given twice")
     return {name: settings.parse(entry.study, name, value) for name, value in pairs}
 
 
@@ -663,6 +724,14 @@ def _split(option: str, text: str) -> tuple[str, str]:
     if not equals or not name:
         raise InputError(f"{option} {text!r}: expected NAME=VALUE")
     return name.strip().replace("-", "_"), value
+
+
+def _folder(out: Path) -> None:
+    """Raise `InputError` now if nothing can be written there, not after the first minute of work."""
+    there = next((p for p in (out, *out.absolute().parents) if os.path.lexists(p)), out)
+    if not os.path.isdir(there) or not os.access(there, os.W_OK | os.X_OK):
+        reason = "no permission" if os.path.isdir(there) else "it is no folder"
+        raise InputError(f"--out {str(out)!r}: cannot write in {there} ({reason})")
 
 
 def _count(option: str, value: int | None) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import armillary
 from armillary.lab import InputError, RunError, Study
+from armillary.lab import plan as plan_
 from armillary.lab.errors import TooLarge
 from armillary.lab.plan import Plan, at_least, footprint, parse_bytes, resident
 
@@ -105,6 +106,23 @@ def test_an_amount_that_is_enough_is_typed_shortly(size):
     typed = at_least(size)
     assert 1.05 * size <= parse_bytes(typed) <= max(1000, 1.2 * size)
     assert len(typed) <= 8
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "limits"),
+    [
+        ("0::/a/b\n", {"a/b/memory.max": "max", "a/memory.max": "5000\n"}, [5000]),
+        ("4:cpu,memory:/x\n1:cpu:/y", {"memory/memory.limit_in_bytes": "70", "memory/x/memory.limit_in_bytes": "60"}, [60, 70]),
+        ("0::/../gone", {"memory.max": "9"}, [9]),
+        ("nonsense", {}, []),
+    ],
+)  # fmt: skip
+def test_a_container_s_limit_counts(tmp_path, own, files, limits):
+    for name, text in {"own": own, **files}.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert plan_._container(tmp_path, tmp_path / "own") == limits
 
 
 def test_footprint_says_what_is_held_at_once():

@@ -129,3 +129,8 @@ def test_where(expression, seeds):
 def test_where_refuses(expression):
     with pytest.raises(InputError, match="--where"):
         where(TABLE, expression)
+
+
+def test_an_empty_store_has_the_columns_of_every_run():
+    found, total = Store().query("study = 'one-step-gd' AND seed < 4 AND seconds > 0 AND code != ''")
+    assert (len(found), total) == (0, 0)

@@ -205,7 +205,8 @@ def load_file(path: Path) -> ModuleType:
 def line_of(error: BaseException, path: Path) -> str:
     """The file and the line in it from which an error came."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    return f"{path}, line {frames[-1].lineno if frames else getattr(error, 'lineno', '?')}"
+    number = frames[-1].lineno if frames else getattr(error, "lineno", None)
+    return f"{path}, line {number}" if number else str(path)
 
 
 def _named(name: str) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import queue
+import re
 import shutil
 import socket
 import sys
@@ -224,8 +225,6 @@ def _connect(plan: "Plan") -> tuple[Any, bool]:
     if plan.ray == "local":
         cores = plan.devices or len(os.sched_getaffinity(0))
         options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
-    elif plan.devices is not None:
-        raise InputError("--devices: the cluster's nodes say how many cores they lend; see --max-in-flight")
     else:
         options["address"] = _reachable(str(plan.ray))
     try:
@@ -253,13 +252,23 @@ def _quiet(ray: Any) -> Iterator[None]:
         switch._worker_logs_enabled = before
 
 
+def check_address(plan: "Plan") -> None:
+    """Raise `InputError` if a plan's Ray address cannot be one."""
+    address = str(plan.ray)
+    host, _, port = address.rpartition(":")
+    if address in ("local", "auto"):
+        pass
+    elif not host or "/" in host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 1 << 16:
+        raise InputError(f"--ray {address!r}: expected local, auto or HOST:PORT")
+    if address != "local" and plan.devices is not None:
+        raise InputError("--devices: the cluster's nodes say how many cores they lend; see --max-in-flight")
+
+
 def _reachable(address: str) -> str:
     """An address at which somebody listens; Ray itself would wait for it without end."""
     if address == "auto":
         return address
     host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise InputError(f"--ray {address!r}: expected local, auto or HOST:PORT")
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, UnicodeError) as error:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -48,10 +50,10 @@ def parse_bytes(text: str) -> int:
         r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(i?)b?", text.strip(), re.ASCII | re.IGNORECASE
     )
     if found is None or (found[3] and not found[2]):
-        raise InputError(f"{text!r}: expected an amount of memory, as in 800MB, 2GB or 1.5GiB")
+        raise InputError(f"--memory {text!r}: expected an amount of memory, as in 800MB, 2GB or 1.5GiB")
     size = int(Fraction(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))
     if size < 1:
-        raise InputError(f"{text!r}: expected more than nothing")
+        raise InputError(f"--memory {text!r}: expected more than nothing, as in 800MB or 2GB")
     return size
 
 
@@ -96,9 +98,31 @@ def trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+@cache
 def physical() -> int:
-    """Bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Bytes of memory that this machine has, or this container may take."""
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_container()])
+
+
+def _container(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """The limits on memory of the control groups that this process is in, of either version."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in own.read_text().splitlines():
+            _, kinds, path = line.split(":", 2)
+            if kinds == "":
+                top, name = groups, "memory.max"
+            elif "memory" in kinds.split(","):
+                top, name = groups / "memory", "memory.limit_in_bytes"
+            else:
+                continue
+            folder = top / path.lstrip("/")
+            for each in [folder, *folder.parents]:
+                with contextlib.suppress(OSError, ValueError):  # none here, or `max`
+                    found.append(int((each / name).read_text()))
+                if each == top:
+                    break
+    return [limit for limit in found if limit > 0]
 
 
 def devices(plan: Plan | None = None) -> list[jax.Device]:
@@ -226,7 +250,7 @@ def chunk_size(runs: int, places: int, platform: str, size: Footprint, memory: i
     over the places is not nearly empty.
     """
     if plan.chunk:
-        return plan.chunk
+        return min(plan.chunk, runs)
     cap = runs
     if platform == "cpu":
         fit = CACHE_BYTES // max(size.working, 1)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -48,7 +49,17 @@ def coerce(study: Study, name: str, value: Any) -> Any:
         raise InputError(f"{name}={value!r}: expected a whole number that is not negative")
     if isinstance(result, int) and abs(result) >= 1 << 63:
         raise InputError(f"{name}={value!r}: expected a whole number of at most 63 bits")
+    largest = sys.float_info.max if study.x64 else _LARGEST
+    floats = [v for v in _sequence(result) if isinstance(v, float)]
+    if not all(abs(v) <= largest for v in floats) and not (isinstance(example, float) and example == result):
+        raise InputError(
+            f"{name}={value!r}: expected a finite number, at most {largest:.3g} (default {example!r})"
+        )
     return result
+
+
+_LARGEST = 3.4028234663852886e38
+"""Of numbers of 32 bits."""
 
 
 _WRONG = object()
@@ -223,9 +234,14 @@ def _changes(arm: Mapping[str, Any] | Callable[[Settings], Mapping[str, Any]], b
     return {k: v(base) if callable(v) else v for k, v in changes.items()}
 
 
+def axes_of(settings: Settings) -> dict[str, list[Any]]:
+    """An arm's axes."""
+    return {name: as_list(v) for name, v in settings.items() if is_axis(v)}
+
+
 def points(settings: Settings) -> tuple[dict[str, list[Any]], list[Settings]]:
     """An arm's axes and the points of their grid, in row-major order."""
-    axes = {name: as_list(v) for name, v in settings.items() if is_axis(v)}
+    axes = axes_of(settings)
     grid = [settings | dict(zip(axes, values)) for values in itertools.product(*axes.values())]
     return axes, grid
 

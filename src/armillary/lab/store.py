@@ -452,7 +452,8 @@ def _one_table(frames: "list[pl.DataFrame]") -> "pl.DataFrame":
     import polars as pl
 
     if not frames:
-        return pl.DataFrame(schema=dict.fromkeys(("study", "run", "date", "status"), pl.String))
+        words = dict.fromkeys(("study", "run", "code", "status", "date", "plan", "versions"), pl.String)
+        return pl.DataFrame(schema={**words, "seed": pl.Int64, "seconds": pl.Float64})
     # one name may be a number in one study and a word in another
     kinds: dict[str, set[Any]] = {}
     for frame in frames:

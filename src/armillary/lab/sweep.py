@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import os
 import queue
 import time
@@ -25,6 +26,8 @@ from armillary.lab.store import Store, home, rows
 from armillary.lab.study import Study
 
 MAX_SEEDS = 1_000_000
+MAX_RUNS = 10_000_000
+"""Of one sweep: their settings are held in memory."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -110,10 +113,17 @@ def sweep(
     """
     start = time.perf_counter()
     plan = plan or Plan()
+    study = entry.study
+    _check_plan(study, plan)
     store = store or Store()
     store.check()
-    study, code = entry.study, code_of(entry)
+    code = code_of(entry)
     use_compile_cache()
+    count = len(seeds) * sum(math.prod(len(v) for v in settings.axes_of(a).values()) for a in arms.values())
+    if count > MAX_RUNS:
+        raise InputError(
+            f"{count} runs: expected at most {MAX_RUNS} in one sweep; give fewer values or seeds"
+        )
     groups, places, failed = _plan(study, code, arms, seeds)
     hashes = {id(g): _run_hashes(g, code, key) for key, g in groups.items()}
     total = sum(len(g.seeds) for g in groups.values())
@@ -211,6 +221,20 @@ def imagined(entry: Entry, arms: dict[str, Settings], seeds: Sequence[int] = (0,
     return {name: _dataset(entry.study, arm, seeds, places[name], results) for name, arm in arms.items()}
 
 
+def _check_plan(study: Study, plan: Plan) -> None:
+    """Raise `InputError` for what does not go together, whether or not there is something to compute."""
+    if plan.ray is not None:
+        from armillary.lab import cluster
+
+        cluster.check_address(plan)
+    elif plan.in_flight is not None:
+        raise InputError("--max-in-flight is for --ray; here a device computes one chunk at a time")
+    elif study.host and plan.memory is not None:
+        raise InputError(
+            "--memory: what a host study's worker processes take is not known; --devices limits their number"
+        )
+
+
 def _execute(
     entry: Entry, code: str, work: list[Group], plan: Plan, notify: Notify, finished: "queue.Queue[Any]"
 ) -> Generator[Done | Failed]:
@@ -221,15 +245,9 @@ def _execute(
 
         yield from cluster.execute(work, _file(entry, "ray"), code, plan, notify, finished)
         return
-    if plan.in_flight is not None:
-        raise InputError("--max-in-flight is for --ray; here a device computes one chunk at a time")
     if not entry.study.host:
         yield from backend.execute(work, devices(plan), plan, notify, finished)
         return
-    if plan.memory is not None:
-        raise InputError(
-            "--memory: what a host study's worker processes take is not known; --devices limits their number"
-        )
     file = _file(entry, "a host study")
     yield from host.execute(work, entry.slug if entry.row else str(file.path), code, plan, notify, finished)
 
