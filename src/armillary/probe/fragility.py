@@ -126,7 +126,7 @@ def layers(problem: Problem, setting: Setting) -> list[Row]:
             "layers",
             f"most fragile layer's rise at {BITS[-1]} bits",
             rises[worst],
-            f"{worst} is the one to keep precise; single rises add up to {words(total, 2)}, all layers together cost "
+            f"keep {worst} precise; single rises add up to {words(total, 2)}, all layers together cost "
             f"{words(together, 2)}",
             COUPLING,
             "hessian-layer-coupling",

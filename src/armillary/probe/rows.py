@@ -172,4 +172,4 @@ def standard_error(sample: np.ndarray) -> float | None:
 
 def words(value: float, digits: int = 3) -> str:
     """A number for a sentence."""
-    return f"{value:.{digits}g}"
+    return f"{value:,.0f}" if 10**digits <= abs(value) < 1e6 else f"{value:.{digits}g}"

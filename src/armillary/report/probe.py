@@ -103,6 +103,8 @@ def render(report: "Report") -> RenderableType:
     parts.append(Text(""))
     if any(row.notable for row in report.rows):
         parts.append(Text("! past the point where the papers found trouble", style="dim"))
+    if any(row.error is None and row.value is not None for row in report.rows):
+        parts.append(Text("without ±: exact on the data given", style="dim"))
     parts += [Text(line) for line in remarks(report)]
     return Group(*parts)
 

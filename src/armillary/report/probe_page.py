@@ -68,9 +68,7 @@ def _row(row: "Row") -> dict[str, Any]:
     return {
         "quantity": row.quantity,
         "value": probe.with_error(row.value, row.error),
-        "error_kind": ""
-        if row.error is None or row.error_kind == "standard error"
-        else f"({row.error_kind})",
+        "error_kind": _kind(row),
         "meaning": probe.sentence(row),
         "against": probe.against(row),
         "source": row.source,
@@ -81,11 +79,24 @@ def _row(row: "Row") -> dict[str, Any]:
     }
 
 
+def _kind(row: "Row") -> str:
+    if row.value is None:
+        return ""
+    if row.error is None:
+        return "exact on these data"
+    return "" if row.error_kind == "standard error" else f"({row.error_kind})"
+
+
 def figures(family: str, rows: "list[Row]") -> list[dict[str, str]]:
     """The figures of a family: those whose rows carry what they show."""
     drawn = []
     for wanted, draw, caption in FIGURES.get(family, ()):
-        chosen = [row for row in rows if wanted in row.detail]
+        # A single bar shows nothing that the row does not say.
+        chosen = [
+            r
+            for r in rows
+            if wanted in r.detail and not (isinstance(r.detail[wanted], dict) and len(r.detail[wanted]) < 2)
+        ]
         if chosen:
             drawn.append({"data": _svg(draw, chosen), "caption": caption})
     return drawn
