@@ -209,6 +209,8 @@ def _covers(box: Any, ax: "Axes") -> bool:
     if not (inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1):
         return True
     for line in ax.lines:
+        if line.get_transform() == ax.get_xaxis_transform():
+            continue  # a line from bottom to top stands beside any legend that is wide
         path = line.get_transform().transform_path(line.get_path())
         dots = line.get_linestyle() in ("None", "none", "", " ")
         if dots and _any_inside(box, path.vertices):
