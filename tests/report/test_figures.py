@@ -2,6 +2,7 @@
 
 import io
 import re
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -87,6 +88,66 @@ def test_a_thumbnails_legend_hides_no_data():
     assert ax.get_ylim()[1] > 1.1  # room was made
     assert max(ax.get_yticks()) <= 1.1  # where nothing is measured
     assert ax.get_window_extent().contains(box.x0, box.y0)
+
+
+def test_a_thumbnail_has_its_legend_in_one_column_inside_and_its_panel_whole():
+    with figures.house():
+        figure, axes = plt.subplots(1, 2, figsize=(12, 4), layout="constrained")
+        for i in range(4):
+            axes[0].plot([0, 1], [0, i], label=f"a label, number {i}")
+        axes[0].legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.1), frameon=False)
+        axes[0].set_title("Two groups take turns …")
+        axes[0].set_gid("thumbnail")
+    figures.thumbnail(figure)
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    box, panel = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert panel.width > 0.7 * figure.bbox.width
+    assert panel.contains(box.x0, box.y0)
+    assert panel.contains(box.x1, box.y1)
+    assert not ax.get_legend().get_frame_on()
+    assert ax.get_title(loc="left") == "Two groups take turns"
+
+
+def test_a_legend_that_hides_data_moves_and_one_beside_the_axes_stays():
+    with figures.house():
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+        for ax in axes:
+            ax.plot([0, 1], [0, 1], label="a rising line")
+        hiding = axes[0].legend(loc="upper right")
+        beside = axes[1].legend(loc="lower left", bbox_to_anchor=(0, 1.1))
+        figure.canvas.draw()
+        before = beside.get_window_extent().bounds
+        for ax in axes:
+            figures._uncover(ax)
+    figure.canvas.draw()
+    assert not figures._covers(hiding.get_window_extent(), axes[0])
+    np.testing.assert_allclose(beside.get_window_extent().bounds, before, atol=1)
+
+
+def test_numbers_below_an_axes_stay_apart():
+    with figures.house():
+        figure, ax = plt.subplots(figsize=(2.4, 2), layout="constrained")
+        ax.plot([0, 190_000], [0, 1])
+        figure.canvas.draw()
+        ax.xaxis.get_major_locator().set_params(nbins=9)
+        figure.canvas.draw()
+        figures._thin(ax)
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
+    assert len(boxes) >= 3
+    assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+
+
+def test_ticks_are_plain_numbers_without_an_offset():
+    with figures.house():
+        figure, axes = plt.subplots(1, 2)
+        axes[0].plot([1000.0, 1000.002])
+        axes[1].semilogy([4.0, 30.0])
+        figure.canvas.draw()
+        assert axes[0].yaxis.get_offset_text().get_text() == ""
+        ticks = [*axes[1].get_yticklabels(), *axes[1].get_yticklabels(minor=True)]
+        assert not any("times" in t.get_text() for t in ticks)
 
 
 def test_record_keeps_the_figure_beside_it_and_redraws_it_from_the_store(descent):

@@ -1,16 +1,17 @@
 """The built site as files: pages, links, titles with markup, the feed, and what a build refuses."""
 
 import importlib.util
+import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import urllib.request
-from collections import defaultdict
+from collections import Counter, defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 from xml.etree import ElementTree
 
 import pytest
@@ -20,6 +21,7 @@ from armillary.lab.errors import InputError
 from armillary.report import news
 from armillary.report.site import build
 from armillary.report.site.builder import MARK
+from armillary.report.site.pages import VERDICTS
 
 from .conftest import MARKUP
 
@@ -27,15 +29,19 @@ from .conftest import MARKUP
 class Links(HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.links, self.ids, self.images = [], set(), []
+        self.links, self.empty, self.ids, self.names, self.images = [], [], set(), [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         found = dict(attributes)
-        self.ids |= {found["id"]} if found.get("id") else set()
+        if found.get("id"):
+            self.ids.add(found["id"])
+            self.names.append(found["id"])
         for name in ("href", "src"):
             if found.get(name):
                 self.links.append(found[name])
+            elif name in found:
+                self.empty.append(self.get_starttag_text())
         if tag == "img":
             self.images.append(found)
 
@@ -82,10 +88,56 @@ def test_no_internal_link_is_broken(site, pages):
             target = (path.parent / unquote(name)).resolve() if name else path
             if not target.is_file():
                 broken[link].add(path.name)
-            elif anchor and target.suffix == ".html" and target.name != "index.html":
+            elif anchor and target.suffix == ".html" and target != site.path / "index.html":
                 if unquote(anchor) not in pages[target].ids:
                     broken[link].add(path.name)
     assert not broken
+
+
+def test_every_link_goes_somewhere_and_every_anchor_is_one_place(site, pages):
+    assert {path.name: found.empty for path, found in pages.items() if found.empty} == {}
+    twice = {
+        path.name: names
+        for path, found in pages.items()
+        if (names := [n for n, count in Counter(found.names).items() if count > 1])
+    }
+    assert twice == {}
+    catalogue_page = pages[site.path / "index.html"]
+    assert {a.partition("#")[0] for a in catalogue_page.links} >= {
+        f"papers/{slug}.html" for slug in catalogue.rows()
+    }
+
+
+def test_links_to_views_of_the_catalogue_name_what_it_knows(site, pages):
+    """A link such as index.html#subject=dynamics&verdict=holds shows some papers."""
+    rows = catalogue.rows().values()
+    known = {
+        "subject": {r.subject for r in rows} | {"yours"},
+        "tag": {t for r in rows for t in r.tags},
+        "verdict": set(VERDICTS),
+    }
+    for path, found in pages.items():
+        for link in found.links:
+            name, _, anchor = link.partition("#")
+            if anchor and "=" in anchor and (path.parent / name).resolve() == site.path / "index.html":
+                for key, value in parse_qsl(anchor):
+                    assert value in known[key], (path.name, link)
+
+
+def test_what_the_search_finds_is_there(site, pages):
+    index = json.loads((site.path / "search" / "search_index.json").read_text(encoding="utf-8"))
+    assert len({d["location"].partition("#")[0] for d in index["docs"]}) > len(catalogue.rows())
+    for found in index["docs"]:
+        name, _, anchor = found["location"].partition("#")
+        page = pages[site.path / (name or "index.html")]
+        assert not anchor or anchor in page.ids, found["location"]
+
+
+def test_styles_and_scripts_name_no_other_host(site):
+    for path in [*site.path.rglob("*.css"), *(site.path / "static").glob("*.js")]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"url\(\s*['\"]?(https?:)?//", text), path.name
+        assert "@import" not in text, path.name
 
 
 def test_every_picture_says_what_it_shows_or_that_it_decorates(pages):

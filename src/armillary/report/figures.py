@@ -5,8 +5,9 @@ import math
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from armillary.lab.errors import InputError
 from armillary.report.console import scalars
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from armillary.result import Result
+
+PLACES: "tuple[Literal['upper right', 'upper left', 'lower right', 'lower left', 'center right', 'center left'], ...]"
+PLACES = ("upper right", "upper left", "lower right", "lower left", "center right", "center left")
+"""Where a legend may stand inside its axes, the best first."""
 
 
 def house() -> AbstractContextManager[None]:
@@ -29,9 +34,14 @@ def house() -> AbstractContextManager[None]:
 def of_result(result: "Result") -> "Figure":
     """The study's own figure in the house style; without one, its checks' intervals against their bounds."""
     with house():
-        if result.entry.study.figure is not None:
-            return result.entry.study.figure(result.data)
-        return checks(result)
+        if result.entry.study.figure is None:
+            return checks(result)
+        figure = result.entry.study.figure(result.data)
+        figure.canvas.draw()  # lays the panels out
+        for ax in figure.axes:
+            _thin(ax)
+            _uncover(ax)
+        return figure
 
 
 def save(figure: "Figure", *paths: Path) -> Path:
@@ -98,8 +108,21 @@ def thumbnail(figure: "Figure") -> bytes:
         for ax in figure.axes:
             ax.set_subplotspec(GridSpec(1, 1, figure=figure)[0])
     figure.set_size_inches(4.0, 2.5)
+    for ax in figure.axes:
+        for title in (ax.title, ax._left_title, ax._right_title):  # type: ignore[attr-defined]
+            title.set_text(_alone(title.get_text()))
+        if (old := ax.get_legend()) is not None:  # in one column inside the panel, wherever the figure had it
+            words, over = [t.get_text() for t in old.get_texts()], old.get_title().get_text()
+            with house():
+                new = ax.legend(
+                    [h for h in old.legend_handles if h is not None], words, title=over, loc="upper right"
+                )
+            new.set_frame_on(old.get_frame_on())
+            new.set_in_layout(False)
     _fit_words(figure)
     for ax in figure.axes:
+        _thin(ax)
+        _shrink_legend(ax)
         _uncover(ax)
     buffer = io.BytesIO()
     with house():
@@ -110,38 +133,70 @@ def thumbnail(figure: "Figure") -> bytes:
     return small.getvalue()
 
 
-def _uncover(ax: "Axes") -> None:
-    """Put an axes' legend where it hides no data; where there is no such place, make one above the data."""
-    from matplotlib.figure import Figure
+def _alone(title: str) -> str:
+    """A title without the dots and commas that lead to its neighbours'."""
+    found = re.sub(r"^…\s*|(\s*…|,)$", "", title)
+    return found[:1].upper() + found[1:] if title.startswith("…") else found
 
-    legend, figure = ax.get_legend(), ax.get_figure(root=True)
-    if legend is None or not isinstance(figure, Figure):
+
+def _thin(ax: "Axes") -> None:
+    """Fewer ticks below an axes whose numbers run into each other."""
+    from matplotlib.ticker import MaxNLocator
+
+    locator = ax.xaxis.get_major_locator()
+    if not isinstance(locator, MaxNLocator):
         return
-    legend.set_bbox_to_anchor(None)
-    if len(legend.get_texts()) > 3:
-        for words in legend.get_texts():
-            words.set_fontsize(7.5)
+    for bins in (6, 5, 4, 3):
+        low, high = sorted(ax.get_xlim())
+        labels = [
+            tick.label1.get_window_extent()
+            for tick in ax.xaxis.get_major_ticks()
+            if low <= tick.get_loc() <= high and tick.label1.get_text()
+        ]
+        if not any(a.padded(2).overlaps(b) for a, b in pairwise(labels)):
+            return
+        locator.set_params(nbins=bins)
+        ax.xaxis.get_tightbbox()  # places the ticks again
+
+
+def _shrink_legend(ax: "Axes") -> None:
+    """Make a legend's words small enough for its axes."""
+    if (legend := ax.get_legend()) is None:
+        return
+    words = [*legend.get_texts(), legend.get_title()]
+    for size in (9.0, 7.5, 6.5):
+        for text in words:
+            text.set_fontsize(min(size, float(text.get_fontsize())))
+        box, room = legend.get_window_extent(), ax.get_window_extent()
+        if box.width < 0.9 * room.width and box.height < 0.4 * room.height:
+            return
+
+
+def _uncover(ax: "Axes") -> None:
+    """Put a legend that hides data where it does not; where there is no such place, make one above the data."""
+    legend = ax.get_legend()
+    if legend is None or not _covers(legend.get_window_extent(), ax):
+        return
+    if not ax.get_window_extent().overlaps(legend.get_window_extent()):
+        return  # beside the axes, on purpose
     low, high = ax.get_ylim()
     ticks = [t for t in ax.get_yticks() if min(low, high) <= t <= max(low, high)]
+    fixed = ax.yaxis.get_major_formatter(), ax.yaxis.get_major_locator()
     scale = ax.yaxis.get_transform()
     bottom, top = scale.transform([low, high])
-    for more in (0.0, 0.15, 0.3, 0.45, 0.6, 0.8):
+    legend.set_bbox_to_anchor(None)
+    for more in (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0):
         if more:
             ax.set_ylim(low, float(scale.inverted().transform([top + more * (top - bottom)])[0]))
             ax.set_yticks(ticks)
-        for place in (
-            "upper right",
-            "upper left",
-            "lower right",
-            "lower left",
-            "center right",
-            "center left",
-        ):
+        for place in PLACES:
             legend.set_loc(place)
-            figure.canvas.draw()
             if not _covers(legend.get_window_extent(), ax):
                 return
-    legend.set_loc("upper right")
+    ax.set_ylim(low, high)
+    ax.yaxis.set_major_formatter(fixed[0])
+    ax.yaxis.set_major_locator(fixed[1])
+    legend.set_loc("best")
 
 
 def _covers(box: Any, ax: "Axes") -> bool:
@@ -154,6 +209,8 @@ def _covers(box: Any, ax: "Axes") -> bool:
     if not (inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1):
         return True
     for line in ax.lines:
+        if line.get_transform() == ax.get_xaxis_transform():
+            continue  # a line from bottom to top stands beside any legend that is wide
         path = line.get_transform().transform_path(line.get_path())
         dots = line.get_linestyle() in ("None", "none", "", " ")
         if dots and _any_inside(box, path.vertices):
@@ -184,10 +241,22 @@ def _fit_words(figure: "Figure") -> None:
                 box = words.get_window_extent()
                 low, high = (box.y0, box.y1) if upright else (box.x0, box.x1)
                 room = figure.bbox.height if upright else figure.bbox.width
-                if high > low and (low < 0 or high > room):
+                if (
+                    high - low > 1.2 * room
+                    and " " in (text := words.get_text())
+                    and not set("$\n") & set(text)
+                ):
+                    words.set_text(_two_lines(text))
+                elif high > low and (low < 0 or high > room):
                     anchor = low if words.get_horizontalalignment() == "left" else (low + high) / 2
                     ends = [(high - anchor) / max(room - anchor, 1), (anchor - low) / max(anchor, 1)]
                     words.set_fontsize(float(words.get_fontsize()) * 0.97 / max(ends))
+
+
+def _two_lines(text: str) -> str:
+    """A text broken at the space nearest to its middle."""
+    at = min((i for i, c in enumerate(text) if c == " "), key=lambda i: abs(i - len(text) / 2))
+    return f"{text[:at]}\n{text[at + 1 :]}"
 
 
 def _main_panel(figure: "Figure") -> "Axes | None":

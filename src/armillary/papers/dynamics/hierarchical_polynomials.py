@@ -123,7 +123,8 @@ def figure(arms):
         ax.plot(run.p, run.feature, ".", color="C0" if arm == "composed" else "C3", ms=4)
         ax.set(xlabel="hidden quadratic p(x)", ylabel="learned feature u(x), standardized", title=title)
         words = f"d = {int(run.dim)}, correlation {float(run.recovery):.2f}\n(bound: at least 0.8)"
-        ax.text(0.04, 0.96, words, transform=ax.transAxes, va="top", fontsize=9)
+        ax.set_ylim(top=1.3 * float(run.feature.max()))  # room for the words
+        ax.text(0.04, 0.98, words, transform=ax.transAxes, va="top", fontsize=9)
     ax = axes[2]
     for arm, name, colour, style, label in (
         ("composed", "network", "C0", "-", "three-layer network"),

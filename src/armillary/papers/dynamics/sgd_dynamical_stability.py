@@ -164,7 +164,7 @@ def figure(arms):
     axes[0].minorticks_off()
     eta = float(arms["SGD"].rate[-1])
     axes[1].plot([], [], "k-", label="η tr(H)/2")
-    axes[1].plot([], [], "k:", label="η λ_max(H)/2")
+    axes[1].plot([], [], "k:", label=r"η $\lambda_{\max}$(H)/2")
     axes[1].set(xlabel="step", ylabel="share of the stability bound", yscale="log")
     axes[1].set_title(f"… by leaving sharp minima (η = {eta:g})")
     axes[1].legend()

@@ -140,13 +140,13 @@ def figure(arms):
     axes["time"].legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.06))
     axes["odd"].legend(frameon=False, fontsize=8)
     for name, shown in (("first", SHOWN[0]), ("last", SHOWN[-1])):
-        neurons, sign = run.neurons.sel(shown=shown)[0], run.sign[0].values
+        neurons, sign = 1000 * run.neurons.sel(shown=shown)[0], run.sign[0].values
         for value, colour, label in ((1, "C0", "votes for μ₁"), (-1, "C1", "votes for μ₂")):
             axes[name].plot(*neurons[sign == value].T, ".", ms=5, alpha=0.6, color=colour, label=label)
         top = 1.1 * float(abs(neurons).max())
-        axes[name].set(xlim=(-top, top), ylim=(-top, 1.35 * top), xlabel="weight along μ₁", ylabel="along μ₂")
+        axes[name].set(xlim=(-top, top), ylim=(-top, 1.35 * top))
+        axes[name].set(xlabel="weight along μ₁, 10⁻³", ylabel="weight along μ₂, 10⁻³")
         axes[name].set_title(f"Neurons after {shown} step{'s' if shown > 1 else ''}")
-        axes[name].ticklabel_format(style="sci", scilimits=(-2, 2))
         axes[name].legend(frameon=False, fontsize=8, loc="upper center", ncols=2)
     return fig
 

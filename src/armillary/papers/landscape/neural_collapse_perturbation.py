@@ -153,7 +153,9 @@ def figure(arms):
         title="Classes contract, step by step",
     )
     axes[1].set(
-        xscale="log", xlabel="λ_H, how firmly features are held", ylabel="within/between, over its start"
+        xscale="log",
+        xlabel=r"$\lambda_H$, how firmly features are held",
+        ylabel="within/between, over its start",
     )
     axes[1].set_title("… less so where features are held,")
     for name, colour, marker in (("labels", "C0", "o"), ("random targets", "C3", "x")):

@@ -273,7 +273,7 @@ def figure(arms):
     curves.set(
         xlabel="position", ylabel="training loss, nats", title="No shared trunk: permuting units helps"
     )
-    curves.legend()
+    curves.legend(fontsize=8, ncols=2)
     return fig
 
 

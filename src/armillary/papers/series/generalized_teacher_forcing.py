@@ -182,7 +182,7 @@ def figure(arms):
     constant = run.log_jacobian.sel(strength=0.2, backward="constant").mean("seed")
     ax.plot(t, constant, "x", color="C2", label="α = 0.2, pull held constant")
     ax.plot([], [], color="k", lw=0.8, label="theory: slope λ₁ dt + ln(1 − α)")
-    ax.set(xlabel="steps T", ylabel="ln ‖∂z_T/∂z₀‖", title="The pull sets the gradient's growth")
+    ax.set(xlabel="steps T", ylabel=r"ln ‖∂$z_T$/∂z₀‖", title="The pull sets the gradient's growth")
     ax.legend()
 
     ax = axes["measure"]
