@@ -13,7 +13,7 @@ import pytest
 
 import armillary
 from armillary.lab import InputError, RunError, Study, catalogue, settings
-from armillary.lab.plan import Footprint, Plan, chunk_size, footprint
+from armillary.lab.plan import Footprint, Plan, carried, chunk_size, footprint, subprograms
 from armillary.lab.store import Store
 from armillary.lab.sweep import seed_numbers, sweep
 
@@ -181,12 +181,29 @@ def test_footprint_counts_what_is_the_run_s_own():
     assert footprint(loop, [True]).loops
 
 
+def test_a_scan_s_carry_is_told_from_what_it_shares_and_walks():
+    def walk(shared, start, end, xs):
+        step = lambda c, x: ((c[0] + shared * x[0], c[1] + x[1].sum()), (c[0], x[1]))
+        return jax.lax.scan(step, (start, end), xs)
+
+    xs = (jnp.ones(3), jnp.ones((3, 3)))
+    closed = jax.make_jaxpr(walk)(2.0, jnp.zeros(3), jnp.zeros(()), xs)
+    [scan] = [eqn for eqn in closed.jaxpr.eqns if eqn.primitive.name == "scan"]
+    [body] = [p for value in scan.params.values() for p in subprograms(value)]
+    names = {v: name for name, v in zip(("shared", "start", "end", "x", "x"), closed.jaxpr.invars, strict=True)}
+    first, stop = carried(scan, body)
+    told = [names.get(v) for v in scan.invars]
+    assert told[first:stop] == ["start", "end"]
+    assert told[stop:] == ["x", "x"]
+
+
 @pytest.mark.parametrize(
     ("runs", "working", "loops", "chunk"),
     [
         (64, 1 << 10, False, 32),
-        (64, 80 << 10, False, 11),
-        (24, 80 << 10, False, 12),
+        (64, 80 << 10, False, 6),
+        (24, 80 << 10, False, 6),
+        (64, 200 << 10, False, 4),
         (64, 300 << 10, False, 1),
         (64, 1 << 30, False, 1),
         (64, 1 << 10, True, 1),

@@ -192,7 +192,7 @@ def _walk(jaxpr: Any, batched: list[bool], times: int, sizes: list[tuple[int, in
         for sub in inner:
             flags = mine if len(mine) == len(sub.invars) else [any(mine)] * len(sub.invars)
             if scan:  # what a loop carries becomes the run's own with the first step
-                first, stop = eqn.params["num_consts"], eqn.params["num_consts"] + eqn.params["num_carry"]
+                first, stop = carried(eqn, sub)
                 flags = [*mine[:first], *[any(mine)] * (stop - first), *mine[stop:]]
             varies, more = _walk(sub, flags, times * eqn.params["length"] if scan else times, sizes)
             loops = loops or varies
@@ -208,6 +208,17 @@ def _walk(jaxpr: Any, batched: list[bool], times: int, sizes: list[tuple[int, in
         if not inner:
             sizes.append((times, sum(map(_bytes, [*touched, *eqn.outvars]))))
     return loops, most
+
+
+def carried(scan: Any, body: Any) -> tuple[int, int]:
+    """Where among a scan's inputs its carry starts and stops: after what every step shares, before what it walks.
+
+    Told by shapes, since JAX's versions name the counts differently: what is walked or stacked lacks an axis within.
+    """
+    same = [v.aval.ndim == w.aval.ndim for v, w in zip(scan.outvars, body.outvars, strict=True)]
+    walked = [v.aval.ndim != w.aval.ndim for v, w in zip(scan.invars, body.invars, strict=True)]
+    stop = len(walked) - sum(walked)
+    return stop - sum(same), stop
 
 
 def subprograms(value: Any) -> list[Any]:
