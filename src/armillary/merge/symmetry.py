@@ -159,6 +159,7 @@ WINDOWS = frozenset(["reduce_window_sum", "reduce_window_max", "reduce_window_mi
 POSITIONAL = {
     "argmax": "axes", "argmin": "axes", "cumsum": "axis", "cumprod": "axis", "cummax": "axis", "cummin": "axis",
     "cumlogsumexp": "axis", "concatenate": "dimension", "rev": "dimensions", "split": "axis",
+    "unstack": "axis",
 }  # fmt: skip
 """Primitives in which position along an axis matters, and the parameter that names it."""
 
@@ -276,7 +277,7 @@ def _positional(step: Step, operands: list[Axes], shapes: Shapes, out: Shape) ->
     axes = [list(a) for a in first]
     for other in others:
         axes = [a if i in named else _tie(a, b) for i, (a, b) in enumerate(zip(axes, other))]
-    if step.name.startswith("arg"):
+    if step.name.startswith("arg") or step.name == "unstack":
         return [a for i, a in enumerate(axes) if i not in named]
     return [_fixed(out[i])[0] if i in named else a for i, a in enumerate(axes)]
 
