@@ -190,7 +190,9 @@ def test_a_scan_s_carry_is_told_from_what_it_shares_and_walks():
     closed = jax.make_jaxpr(walk)(2.0, jnp.zeros(3), jnp.zeros(()), xs)
     [scan] = [eqn for eqn in closed.jaxpr.eqns if eqn.primitive.name == "scan"]
     [body] = [p for value in scan.params.values() for p in subprograms(value)]
-    names = {v: name for name, v in zip(("shared", "start", "end", "x", "x"), closed.jaxpr.invars, strict=True)}
+    names = {
+        v: name for name, v in zip(("shared", "start", "end", "x", "x"), closed.jaxpr.invars, strict=True)
+    }
     first, stop = carried(scan, body)
     told = [names.get(v) for v in scan.invars]
     assert told[first:stop] == ["start", "end"]
