@@ -42,7 +42,7 @@ from armillary.lab.threads import one_thread_each
 
 MATTERS = 100 << 20
 """Chunks that seem to take more bytes than this are compiled and measured before they are planned."""
-OPTIONS = {"cpu": {"xla_backend_optimization_level": 1}}
+OPTIONS: dict[str, dict[str, Any]] = {"cpu": {"xla_backend_optimization_level": 1}}
 """How programs are compiled: on a CPU, LLVM's first level takes half the time of its third and runs as fast."""
 Outputs = dict[str, np.ndarray]
 Notify = Callable[..., None]
