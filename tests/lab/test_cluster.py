@@ -22,8 +22,11 @@ pytestmark = pytest.mark.xdist_group("ray")
 
 STUDIES = Path(__file__).parents[1] / "studies"
 SLOW = '''
-"""A walk that takes some tenths of a second; it tells whether it came to a worker as a copy."""
-import os
+"""A walk that takes some tenths of a second; it tells whether it came to a worker as a copy.
+
+The first run that starts once `HOLD/next` is there stands still, after it has said on which node it does.
+"""
+import os, time
 from pathlib import Path
 import jax, jax.numpy as jnp
 import numpy as np
@@ -32,6 +35,11 @@ from beside.step import step
 
 def experiment(key, *, rate=0.1, steps=100_000):
     def refuse(value):
+        if Path("HOLD/next").exists() and not Path("HOLD/held").exists():
+            import ray
+            Path("HOLD/node").write_text(ray.get_runtime_context().get_node_id())
+            Path("HOLD/node").rename("HOLD/held")
+            time.sleep(120)
         if abs(value - 0.37) < 1e-6:
             os._exit(7)
         if abs(value - 0.55) < 1e-6:
@@ -70,7 +78,7 @@ def slow(tmp_path):
     (tmp_path / "beside" / "__init__.py").write_text("")
     (tmp_path / "beside" / "step.py").write_text(STEP)
     path = tmp_path / "slow_walk.py"
-    path.write_text(SLOW)
+    path.write_text(SLOW.replace("HOLD", str(tmp_path)))
     return path
 
 
@@ -79,7 +87,7 @@ def stored_rows() -> int:
     return sum(pl.scan_parquet(p).select(pl.len()).collect().item() for p in Store().files())
 
 
-def test_a_node_that_is_killed_costs_only_what_ran_there(nodes, slow, home, monkeypatch):
+def test_a_node_that_is_killed_costs_only_what_ran_there(nodes, slow, home, monkeypatch, tmp_path):
     """Another joins later. Every run is computed once, and the numbers are those of this process."""
     rates = np.linspace(0.1, 0.3, 12).tolist()
     told, killed, joined = [], [], []
@@ -91,10 +99,15 @@ def test_a_node_that_is_killed_costs_only_what_ran_there(nodes, slow, home, monk
 
     def notify(event, **found):
         told.append((event, found))
-        if event == "chunk" and found["done"] >= 8 and not killed:
-            nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)  # by SIGKILL
-            killed.append(found["done"])
-            while alive() > 1:  # until the cluster knows
+        if event == "chunk" and found["done"] >= 8:
+            (tmp_path / "next").touch()
+        if (tmp_path / "held").exists() and not killed:
+            there = (tmp_path / "held").read_text()
+            node = next(node for node in nodes.worker_nodes if node.node_id == there)
+            nodes.remove_node(node, allow_graceful=False)  # by SIGKILL
+            killed.append(there)
+            deadline = time.monotonic() + 120
+            while alive() > 1 and time.monotonic() < deadline:  # until the cluster knows
                 time.sleep(0.1)
         if event == "nodes" and found["nodes"] == 1 and not joined:
             nodes.add_node(num_cpus=1)

@@ -97,7 +97,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_runs():
 
 
 def test_a_cap_below_what_armillary_itself_takes():
-    with pytest.raises(InputError, match=r"armillary itself takes .* already; expected .*MB or more"):
+    with pytest.raises(InputError, match=r"armillary itself takes .* already; expected .*[MG]B or more"):
         armillary.run(Study(sorted_sum), seeds=1, plan=Plan(memory=1_000_000))
 
 

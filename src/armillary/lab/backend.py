@@ -295,7 +295,7 @@ class _Crew:
         if self.plan.memory is None:
             return TooLarge(f"{one}, and this machine has {in_words(physical())}; choose smaller settings")
         now = resident() + self.results_bytes
-        least = now + group.need
+        least = now + group.need + group.need // 10  # what XLA packs aside is not known to the byte
         hint = f"expected {at_least(least)} or more" if least < physical() else "choose smaller settings"
         return TooLarge(
             f"--memory {in_words(self.plan.memory)}: {one}, and armillary itself {in_words(now)}; {hint}"
