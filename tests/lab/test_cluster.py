@@ -1,6 +1,5 @@
 """Runs on a Ray cluster of several nodes, each with processes of its own, on this machine."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -55,21 +54,61 @@ study = Study(experiment)
 STEP = "import jax.numpy as jnp\n\n\ndef step(x, rate):\n    return jnp.sin(rate + 0.1 * x @ x)\n"
 
 
+NODES = """
+import sys
+from ray.cluster_utils import Cluster
+
+soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 8}
+cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False, "_system_config": soon})
+said = cluster.address
+while True:
+    print("said", said, flush=True)
+    what, *which = (sys.stdin.readline() or "end").split()
+    if what == "add":
+        said = cluster.add_node(num_cpus=1).node_id
+    elif what == "kill":
+        (node,) = [node for node in cluster.worker_nodes if node.node_id == which[0]]
+        said = cluster.remove_node(node, allow_graceful=False)
+    else:
+        break
+cluster.shutdown()
+"""
+
+
+class Nodes:
+    """A head that computes nothing and nodes with one core each, started by a process without JAX: Ray forks."""
+
+    def __init__(self):
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([sys.executable, "-c", NODES], stdin=pipe, stdout=pipe, text=True)
+        self.address = self._said()
+
+    def _said(self) -> str:
+        return next(line for line in self.process.stdout if line.startswith("said ")).split()[1]
+
+    def tell(self, *words: str) -> str:
+        self.process.stdin.write(" ".join(words) + "\n")
+        self.process.stdin.flush()
+        return self._said()
+
+    def end(self) -> None:
+        try:
+            self.process.communicate(timeout=60)
+        finally:
+            self.process.kill()
+
+
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
-    """A head that computes nothing and two nodes with one core each."""
-    from ray.cluster_utils import Cluster
-
+    """Two nodes with one core each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ARMILLARY_HOME", str(tmp_path_factory.mktemp("worker")))  # no store in common
         patch.setenv("RAY_raylet_start_wait_time_s", "120")  # a busy machine starts them late
-        soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 8}
-        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon}
-        made = Cluster(initialize_head=True, head_node_args=head)
+        made = Nodes()
         for _ in range(2):
-            made.add_node(num_cpus=1)
+            made.tell("add")
         yield made
-        made.shutdown()
+        made.end()
 
 
 @pytest.fixture
@@ -102,15 +141,13 @@ def test_a_node_that_is_killed_costs_only_what_ran_there(nodes, slow, home, monk
         if event == "chunk" and found["done"] >= 8:
             (tmp_path / "next").touch()
         if (tmp_path / "held").exists() and not killed:
-            there = (tmp_path / "held").read_text()
-            node = next(node for node in nodes.worker_nodes if node.node_id == there)
-            nodes.remove_node(node, allow_graceful=False)  # by SIGKILL
-            killed.append(there)
+            killed.append((tmp_path / "held").read_text())
+            nodes.tell("kill", killed[0])  # by SIGKILL
             deadline = time.monotonic() + 120
             while alive() > 1 and time.monotonic() < deadline:  # until the cluster knows
                 time.sleep(0.1)
         if event == "nodes" and found["nodes"] == 1 and not joined:
-            nodes.add_node(num_cpus=1)
+            nodes.tell("add")
             joined.append(found["out"])
 
     plan = Plan(chunk=2, ray=nodes.address, in_flight=4)
@@ -204,16 +241,19 @@ def test_ray_on_this_machine_alone(descent, tmp_path):
 
 
 def test_without_a_node_it_waits_and_then_says_so(slow, monkeypatch):
-    from ray.cluster_utils import Cluster
-
     monkeypatch.setattr(cluster, "ALONE_SECONDS", 2.0)
-    empty = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    empty = Nodes()
     try:
         with pytest.raises(RunError, match="no node of the Ray cluster is left; 2 chunks were out"):
             armillary.run(slow, seeds=2, plan=Plan(chunk=1, ray=empty.address))
     finally:
-        with contextlib.suppress(Exception):
-            empty.shutdown()
+        empty.end()
+
+
+def test_ray_that_does_not_start_is_said(slow, monkeypatch):
+    monkeypatch.setattr(cluster, "HEAD_SECONDS", 0.01)
+    with pytest.raises(InputError, match=r"--ray local: Ray did not start within 0\.01 s"):
+        armillary.run(slow, seeds=1, plan=Plan(ray="local"))
 
 
 @pytest.mark.parametrize(

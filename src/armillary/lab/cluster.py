@@ -8,16 +8,19 @@ its worker or its node is handed out again; a chunk that keeps dying is handed o
 
 import atexit
 import contextlib
+import logging
 import math
 import os
 import queue
 import re
+import secrets
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
+import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,15 +57,12 @@ def execute(
 
     **Raises:** `InputError` without Ray, without the cluster, or if a worker has other code or versions.
     """
-    ray, ours = _connect(plan)
-    crew = _Crew(ray, groups, parcel(entry, code), plan, notify)
-    with _quiet(ray):
+    with _connected(plan) as ray:
+        crew = _Crew(ray, groups, parcel(entry, code), plan, notify)
         try:
             yield from crew.results()
         finally:
             crew.stop(finished)
-            if ours:
-                ray.shutdown()
 
 
 @dataclass
@@ -211,32 +211,74 @@ class _Crew:
                 self.ray.cancel(ref, force=True)
 
 
-def _connect(plan: "Plan") -> tuple[Any, bool]:
-    """Ray, connected; and whether the connection is ours to close."""
+HEAD = """
+import sys
+import ray
+cores = int(sys.argv[1])
+options = {"logging_level": "ERROR", "log_to_driver": False, "include_dashboard": False}
+print("at", ray.init("local", num_cpus=cores, **options).address_info["address"], flush=True)
+sys.stdin.read()
+"""
+HEAD_SECONDS = 120.0
+"""How long Ray may take to start on this machine."""
+
+
+@contextlib.contextmanager
+def _connected(plan: "Plan") -> Iterator[Any]:
+    """Ray, connected; a connection that was there before stays."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if plan.ray == "local" and "ray" not in sys.modules:  # which reads these when it is imported
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         import ray
         import ray.exceptions
     except ImportError:
         raise InputError("--ray needs Ray: pip install 'armillary[ray]'") from None
-    if ray.is_initialized():
-        return ray, False
-    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
-    if plan.ray == "local":
-        cores = plan.devices or len(os.sched_getaffinity(0))
-        options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
-    else:
-        options["address"] = _reachable(str(plan.ray))
+    with contextlib.ExitStack() as after:
+        if not ray.is_initialized():
+            address = after.enter_context(_head(plan)) if plan.ray == "local" else _reachable(str(plan.ray))
+            try:
+                ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+            except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
+                words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                if plan.ray != "local" and "RAY_AUTH_MODE" not in os.environ:
+                    words += "; if it asks for a token, export RAY_AUTH_MODE=token"
+                raise InputError(f"--ray {plan.ray}: {words}") from None
+            after.callback(ray.shutdown)
+        with _quiet(ray):
+            yield ray
+
+
+@contextlib.contextmanager
+def _head(plan: "Plan") -> Iterator[str]:
+    """Ray on this machine, while the context lasts; its address.
+
+    A process of its own starts it: Ray forks, and a fork of a process in which JAX has threads may never return.
+    """
+    cores = plan.devices or len(os.sched_getaffinity(0))
+    process = subprocess.Popen(
+        [sys.executable, "-c", HEAD, str(cores)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled")},  # as here
+        start_new_session=True,  # the terminal's Ctrl-C is the driver's to handle
+    )
+    assert process.stdout is not None
+    late = threading.Timer(HEAD_SECONDS, process.kill)
+    late.start()
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
-            ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
-        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if plan.ray != "local" and "RAY_AUTH_MODE" not in os.environ:
-            words += "; if it asks for a token, export RAY_AUTH_MODE=token"
-        raise InputError(f"--ray {plan.ray}: {words}") from None
-    return ray, True
+        said = next((line.split()[1] for line in process.stdout if line.startswith("at ")), None)
+        late.cancel()
+        if said is None:
+            raise InputError(f"--ray local: Ray did not start within {HEAD_SECONDS:g} s, or ended at once")
+        yield said
+    finally:
+        late.cancel()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=30)  # closes its stdin, at which it ends
+        process.kill()
 
 
 @contextlib.contextmanager
