@@ -1,13 +1,15 @@
 """The first minutes of the studies in depth, without running them: what full scale takes, and what may stop a run."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from jax.extend import core
 
-from armillary.lab import backend, catalogue, settings, sweep
+from armillary.lab import backend, catalogue, record, settings, sweep
 from armillary.lab.forecast import SPEED, operations
 from armillary.lab.plan import Plan, chunk_size, subprograms
 
@@ -17,6 +19,7 @@ NUCLEUS = (
     "feature-learning-limits", "transformer-instability-proxy", "landscaping-lmc", "deep-neuroevolution",
     "gradient-boosted-network", "generalized-teacher-forcing", "lagrangian-pinn",
 )  # fmt: skip
+DOCS = Path(__file__).parents[2] / "docs" / "nucleus"
 GB = 1e9
 RUN = 3.5 * GB
 """Two cores and two runs side by side stay within 8 GB, with what compiling leaves."""
@@ -76,3 +79,14 @@ def test_no_batch_of_matrices_is_factorized_at_once(slug):
 def test_a_batch_of_matrices_would_be_noticed():
     found = list(batched(jax.make_jaxpr(jax.vmap(jax.numpy.linalg.eigh))(np.ones((3, 2, 2))).jaxpr))
     assert found == ["eigh of float32[3,2,2]"]
+
+
+@pytest.mark.parametrize("slug", NUCLEUS)
+def test_its_page_says_how_many_seeds_the_record_has(slug):
+    """What is said of a number of seeds ages when a study is recorded anew."""
+    page = " ".join((DOCS / f"{slug}.md").read_text().split())
+    found = re.search(
+        r"99% intervals over (\d+) seeds|Intervals are 99% over (\d+) seeds|(\d+) seeds, 99% intervals", page
+    )
+    assert found, "the page says nowhere over how many seeds its intervals are"
+    assert int(next(filter(None, found.groups()))) == record.latest(catalogue.find(slug))["seeds"]

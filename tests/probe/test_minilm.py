@@ -9,6 +9,8 @@ import pytest
 
 from armillary import probe
 
+pytestmark = [pytest.mark.xdist_group("minilm"), pytest.mark.timeout(1800)]  # one report, of minutes
+
 FILE = Path(__file__).parents[2] / "docs" / "guides" / "probe_minilm.py"
 
 
