@@ -34,6 +34,7 @@ def serve(
     **Raises:** `InputError` as `build` does, or if the port is taken.
     """
     own = list(own)
+    seen = _state(own)  # before it is built: what changes meanwhile is noticed
     built = builder.build(out, own)
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=str(built.path)))
@@ -44,7 +45,6 @@ def serve(
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        seen = _state(own)
         while True:
             time.sleep(1)
             if (now := _state(own)) != seen:
