@@ -295,7 +295,7 @@ class _Crew:
         if self.plan.memory is None:
             return TooLarge(f"{one}, and this machine has {in_words(physical())}; choose smaller settings")
         now = resident() + self.results_bytes
-        least = now + group.need + group.need // 10  # what XLA packs aside is not known to the byte
+        least = now + group.need
         hint = f"expected {at_least(least)} or more" if least < physical() else "choose smaller settings"
         return TooLarge(
             f"--memory {in_words(self.plan.memory)}: {one}, and armillary itself {in_words(now)}; {hint}"
@@ -409,12 +409,12 @@ def on_this_device(group: Group) -> Callable[[list[int]], Outputs]:
 def _takes(compiled: Any) -> int:
     """Bytes that a compiled program takes while it runs, beside the inputs that all chunks share.
 
-    On a CPU XLA does not count what its matrix products pack aside, up to 0.7 of the rest where we looked; half of
-    it is added.
+    On a CPU XLA does not count what its matrix products pack aside, up to 0.7 of the rest where we looked; that
+    much is added.
     """
     try:
         found = compiled.memory_analysis()
-        return int(1.5 * found.temp_size_in_bytes + 2 * found.output_size_in_bytes)  # outputs are copied
+        return int(1.7 * found.temp_size_in_bytes + 2 * found.output_size_in_bytes)  # outputs are copied
     except Exception:
         return 0
 
