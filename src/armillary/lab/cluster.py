@@ -236,6 +236,7 @@ def _connected(plan: "Plan") -> Iterator[Any]:
     except ImportError:
         raise InputError("--ray needs Ray: pip install 'armillary[ray]'") from None
     with contextlib.ExitStack() as after:
+        after.enter_context(_quiet(ray))
         if not ray.is_initialized():
             address = after.enter_context(_head(plan)) if plan.ray == "local" else _reachable(str(plan.ray))
             try:
@@ -246,8 +247,7 @@ def _connected(plan: "Plan") -> Iterator[Any]:
                     words += "; if it asks for a token, export RAY_AUTH_MODE=token"
                 raise InputError(f"--ray {plan.ray}: {words}") from None
             after.callback(ray.shutdown)
-        with _quiet(ray):
-            yield ray
+        yield ray
 
 
 @contextlib.contextmanager
@@ -270,7 +270,7 @@ def _head(plan: "Plan") -> Iterator[str]:
     late.start()
     try:
         said = next((line.split()[1] for line in process.stdout if line.startswith("at ")), None)
-        late.cancel()
+        late.cancel()  # from here on it may live as long as it is needed
         if said is None:
             raise InputError(f"--ray local: Ray did not start within {HEAD_SECONDS:g} s, or ended at once")
         yield said
