@@ -24,6 +24,12 @@ def test_start_is_light(code):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_package_runs_as_a_module():
+    command = [sys.executable, "-m", "armillary", "list", "--search", "one-step-gd"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "one-step-gd" in done.stdout
+
+
 def test_public_names_are_there():
     import armillary
 
