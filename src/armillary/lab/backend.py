@@ -310,7 +310,6 @@ class _Crew:
         except Exception as error:
             raise RunError(failure(group.study, error, group.settings)) from error
         finally:
-            trim()
             group.compile_seconds = time.perf_counter() - start
             self.notify("compiled", group=group, seconds=group.compile_seconds)
 
@@ -509,7 +508,10 @@ def program(group: Group, place: jax.Device) -> Any:
         seeds = jax.ShapeDtypeStruct((group.chunk,), np.uint32)
         jitted = jax.jit(lanes, in_shardings=here, out_shardings=here)
         lowered = jitted.lower(seeds, floats, _structs(group.data), _structs(group.base))
-        return lowered.compile(OPTIONS.get(place.platform))
+        try:
+            return lowered.compile(OPTIONS.get(place.platform))
+        finally:
+            trim()
 
     return _programs.get_or((*_key(group), group.chunk, place), make)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 import jax
 
@@ -16,8 +18,14 @@ def one_thread_each(places: Sequence[jax.Device]) -> Iterator[None]:
     if len(places) < 2 or places[0].platform != "cpu":
         yield
         return
-    import scipy.linalg  # noqa: F401  loads the library that the limit is for
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         yield
+
+
+@cache
+def _libraries() -> Any:
+    """The libraries whose threads can be limited; looking for them takes longer than a small chunk."""
+    import scipy.linalg  # noqa: F401  loads the library that the limit is for
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
