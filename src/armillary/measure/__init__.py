@@ -40,6 +40,12 @@ from armillary.measure.early_warning import EarlyWarning, early_warning
 from armillary.measure.eigen import nuclear_norm, singular_values, spectral_norm
 from armillary.measure.head_tuning import head_tuning_risk, isotropic_double_descent
 from armillary.measure.hessian_sizes import HessianSizes, hessian_sizes
+from armillary.measure.infinite_depth import (
+    DeepKernels,
+    DepthLimit,
+    deep_kernels,
+    infinite_depth_rule,
+)
 from armillary.measure.jackknife import Jackknife, jackknife, leave_one_out
 from armillary.measure.kernels import empirical_ntk, kernel_alignment
 from armillary.measure.krylov import KrylovRuns, krylov_runs
@@ -127,6 +133,8 @@ __all__ = [
     "AttentionSVM",
     "BezierPath",
     "CoordinateCheck",
+    "DeepKernels",
+    "DepthLimit",
     "DirectionalCurvature",
     "EarlyWarning",
     "EffectiveStep",
@@ -169,6 +177,7 @@ __all__ = [
     "class_scatter",
     "coordinate_check",
     "cross_entropy",
+    "deep_kernels",
     "dense",
     "directional_curvature",
     "early_warning",
@@ -204,6 +213,7 @@ __all__ = [
     "hutchinson_trace",
     "hutchpp_trace",
     "implicit_ridge_penalty",
+    "infinite_depth_rule",
     "isotropic_double_descent",
     "iterations_at",
     "iterative_newton",

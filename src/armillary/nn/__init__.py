@@ -10,6 +10,7 @@ from armillary.nn.in_context import InContextRegressor, regression_tokens
 from armillary.nn.linear_attention import LinearAttention, linear_attention, prompt_moments
 from armillary.nn.linear_attention_stack import LinearAttentionStack
 from armillary.nn.mlp import MLP
+from armillary.nn.optimal_activation import HermiteActivation, optimal_activation
 from armillary.nn.random_feature_attention import random_feature_attention
 from armillary.nn.three_layer import ThreeLayer
 from armillary.nn.transformer import HOOKS, Transformer, layer_norm
@@ -18,6 +19,7 @@ __all__ = [
     "HOOKS",
     "MLP",
     "DiagonalLinear",
+    "HermiteActivation",
     "HopfieldNetwork",
     "InContextRegressor",
     "LinearAttention",
@@ -32,6 +34,7 @@ __all__ = [
     "layer_norm",
     "linear_attention",
     "norm_order",
+    "optimal_activation",
     "orthogonal",
     "preactivations",
     "prompt_moments",
