@@ -12,6 +12,7 @@ from armillary.nn.linear_attention_stack import LinearAttentionStack
 from armillary.nn.mlp import MLP
 from armillary.nn.optimal_activation import HermiteActivation, optimal_activation
 from armillary.nn.random_feature_attention import random_feature_attention
+from armillary.nn.tensor_attention import exponential_features, monomial_weights, tensor_attention
 from armillary.nn.three_layer import ThreeLayer
 from armillary.nn.transformer import HOOKS, Transformer, layer_norm
 
@@ -31,8 +32,10 @@ __all__ = [
     "affine_weights",
     "attention_average",
     "end_to_end",
+    "exponential_features",
     "layer_norm",
     "linear_attention",
+    "monomial_weights",
     "norm_order",
     "optimal_activation",
     "orthogonal",
@@ -40,5 +43,6 @@ __all__ = [
     "prompt_moments",
     "random_feature_attention",
     "regression_tokens",
+    "tensor_attention",
     "truncate_hidden",
 ]
