@@ -18,6 +18,7 @@ from armillary.measure.coherence import (
     m_coherence_streamed,
     m_coherence_two_batches,
 )
+from armillary.measure.convolution import conv_matrix, conv_singular_values, orthogonal_conv_exists
 from armillary.measure.coordinates import (
     CoordinateCheck,
     coordinate_check,
@@ -175,6 +176,8 @@ __all__ = [
     "bezier_losses",
     "bezier_point",
     "class_scatter",
+    "conv_matrix",
+    "conv_singular_values",
     "coordinate_check",
     "cross_entropy",
     "deep_kernels",
@@ -253,6 +256,7 @@ __all__ = [
     "oddness",
     "one_step_optimum",
     "opposing_groups",
+    "orthogonal_conv_exists",
     "overfitting_timeline",
     "overlap_from_sums",
     "path_barrier",

@@ -12,8 +12,8 @@ x and y in tokens of their own it takes another layer to bring them together. Pe
 where so small a network comes near the Bayes risk; depth is compared at dimension 4, since at 2 one layer already
 does better than one step of gradient descent. Training targets are w·x without noise, which moves the loss by a
 constant; the responses in the prompt are noisy. The networks whose penalty is read train on 64 prompts a step: on 16
-some stay too far from the Bayes risk for the penalty to mean much. Those of dimension 4 stay far from it, which is
-enough to compare depths.
+some stay too far from the Bayes risk for the penalty to mean much. Those of dimension 4 train on 32 and stay farther from
+it, which is enough to compare depths; on 16, three layers varied so much from seed to seed that the control was undecided.
 """
 
 import jax
@@ -102,6 +102,12 @@ def penalty_over(bayes, arm):
     return lambda arms: arms[arm].best_penalty / bayes
 
 
+def unchanged_noise(arms):
+    """The same ratio of two networks with seeds of their own, both trained at noise 0.25."""
+    penalty = arms["quiet"].best_penalty
+    return penalty.roll(seed=1) / penalty
+
+
 def preference(match):
     return match.sel(reference="ridge") / match.sel(reference="one GD step")
 
@@ -132,7 +138,7 @@ def figure(arms):
     return fig
 
 
-LARGER = {"dim": 4, "length": 8, "prompts": 16, "rate": 3e-3}
+LARGER = {"dim": 4, "length": 8, "prompts": 32, "rate": 3e-3}
 
 study = Study(
     experiment,
@@ -170,7 +176,7 @@ study = Study(
             "four times the training noise at least doubles the best-fitting penalty",
             lambda arms: arms["noisy"].best_penalty / arms["quiet"].best_penalty,
             at_least(2.0),
-            control={"noisy": "quiet"},
+            control=unchanged_noise,
             because="4 in theory; half of it on a logarithmic scale",
         ),
         Check(
