@@ -12,6 +12,7 @@ from armillary.measure.barrier import (
     line_point,
     path_barrier,
 )
+from armillary.measure.binary_perceptron import BinaryPerceptron, binary_perceptron_overlap
 from armillary.measure.coherence import (
     example_overlap,
     m_coherence,
@@ -133,6 +134,7 @@ __all__ = [
     "AlgorithmMatch",
     "AttentionSVM",
     "BezierPath",
+    "BinaryPerceptron",
     "CoordinateCheck",
     "DeepKernels",
     "DepthLimit",
@@ -175,6 +177,7 @@ __all__ = [
     "bezier_barrier",
     "bezier_losses",
     "bezier_point",
+    "binary_perceptron_overlap",
     "class_scatter",
     "conv_matrix",
     "conv_singular_values",
