@@ -1,6 +1,7 @@
-"""Representations: how alike two are, how many dimensions one uses, and whitening."""
+"""Representations: learned without labels, how alike two are, how many dimensions one uses, and whitening."""
 
+from armillary.represent.factor_model import FactorModel, pretrain_factor_model
 from armillary.represent.similarity import effective_rank, linear_cka
 from armillary.represent.whiten import whiten
 
-__all__ = ["effective_rank", "linear_cka", "whiten"]
+__all__ = ["FactorModel", "effective_rank", "linear_cka", "pretrain_factor_model", "whiten"]
