@@ -1,5 +1,6 @@
 """Tasks and data sets; each names its source and licence."""
 
+from armillary.data.bits import multi_feature_bits
 from armillary.data.boundary import boundary_perceptron
 from armillary.data.clusters import XorClusters, xor_clusters
 from armillary.data.digits import Split, corrupt_labels, digits, split
@@ -33,6 +34,7 @@ __all__ = [
     "library_text",
     "linear_regression_prompts",
     "mnist",
+    "multi_feature_bits",
     "optimal_kernel",
     "regression_moments",
     "split",

@@ -40,6 +40,7 @@ from armillary.measure.curvature import (
 from armillary.measure.deep_linear import growing_start, mode_curve, mode_strengths
 from armillary.measure.early_warning import EarlyWarning, early_warning
 from armillary.measure.eigen import nuclear_norm, singular_values, spectral_norm
+from armillary.measure.feature_share import feature_variance_share
 from armillary.measure.head_tuning import head_tuning_risk, isotropic_double_descent
 from armillary.measure.hessian_sizes import HessianSizes, hessian_sizes
 from armillary.measure.infinite_depth import (
@@ -192,6 +193,7 @@ __all__ = [
     "exact_spectrum",
     "example_overlap",
     "feature_recovery",
+    "feature_variance_share",
     "first_crossing",
     "flatten",
     "frobenius_norm",
