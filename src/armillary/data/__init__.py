@@ -12,6 +12,7 @@ from armillary.data.hierarchical import (
     optimal_kernel,
 )
 from armillary.data.mnist import mnist
+from armillary.data.pointers import Pointers, one_hot_tokens, pointer_chasing
 from armillary.data.regression import Moments, Prompts, linear_regression_prompts, regression_moments
 from armillary.data.sphere import unit_sphere
 from armillary.data.tables import table
@@ -22,6 +23,7 @@ __all__ = [
     "HiddenMarkov",
     "HierarchicalPolynomial",
     "Moments",
+    "Pointers",
     "Prompts",
     "Split",
     "XorClusters",
@@ -35,7 +37,9 @@ __all__ = [
     "linear_regression_prompts",
     "mnist",
     "multi_feature_bits",
+    "one_hot_tokens",
     "optimal_kernel",
+    "pointer_chasing",
     "regression_moments",
     "split",
     "table",

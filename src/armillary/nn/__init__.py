@@ -7,6 +7,7 @@ from armillary.nn.diagonal import DiagonalLinear
 from armillary.nn.hidden_units import norm_order, truncate_hidden
 from armillary.nn.hopfield import HopfieldNetwork
 from armillary.nn.in_context import InContextRegressor, regression_tokens
+from armillary.nn.iterated import Iterated, LookupBlock
 from armillary.nn.linear_attention import LinearAttention, linear_attention, prompt_moments
 from armillary.nn.linear_attention_stack import LinearAttentionStack
 from armillary.nn.mlp import MLP
@@ -23,8 +24,10 @@ __all__ = [
     "HermiteActivation",
     "HopfieldNetwork",
     "InContextRegressor",
+    "Iterated",
     "LinearAttention",
     "LinearAttentionStack",
+    "LookupBlock",
     "ThreeLayer",
     "Transformer",
     "affine_biases",
