@@ -1,6 +1,12 @@
 """Environments, episodes in them, and learning from rewards."""
 
 from armillary.decide.classic_control import acrobot, cart_pole, mountain_car, pendulum
+from armillary.decide.curriculum import (
+    curriculum,
+    group_relative_gradient,
+    neyman_allocation,
+    posterior_spread,
+)
 from armillary.decide.environment import Environment, Episode, Trajectory, episode, trajectory
 from armillary.decide.maze import CELLS, Maze, box_maze, box_walls, point_robot
 from armillary.decide.novelty import Archive, empty_archive, novelty, remember
@@ -17,13 +23,17 @@ __all__ = [
     "box_maze",
     "box_walls",
     "cart_pole",
+    "curriculum",
     "empty_archive",
     "episode",
+    "group_relative_gradient",
     "mountain_car",
+    "neyman_allocation",
     "novelty",
     "pendulum",
     "point_robot",
     "policy_gradient",
+    "posterior_spread",
     "remember",
     "returns_to_go",
     "trajectory",
