@@ -54,7 +54,7 @@ def experiment(
     rollouts=8,
     steps=1600,
     pilot=32,
-    repeats=3000,
+    repeats=6000,
 ):
     """`follow`: 1 samples by the spread, 0 uniformly; `oracle`: 1 knows it; `misplaced`: 1 takes another prompt's."""
     k_prompts, k_order, k_train, k_half, k_late = jax.random.split(key, 5)
