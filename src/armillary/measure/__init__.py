@@ -43,6 +43,7 @@ from armillary.measure.eigen import nuclear_norm, singular_values, spectral_norm
 from armillary.measure.feature_share import feature_variance_share
 from armillary.measure.head_tuning import head_tuning_risk, isotropic_double_descent
 from armillary.measure.hessian_sizes import HessianSizes, hessian_sizes
+from armillary.measure.inductive_bias import inductive_bias_bits, intrinsic_dimension
 from armillary.measure.infinite_depth import (
     DeepKernels,
     DepthLimit,
@@ -130,6 +131,7 @@ from armillary.measure.spectrum import (
 from armillary.measure.stability import Stability, batch_noise, mean_square_stability
 from armillary.measure.timeline import GrokkingDelay, Timeline, grokking_delay, oddness, overfitting_timeline
 from armillary.measure.trace import Estimate, frobenius_norm, hutchinson_trace, hutchpp_trace
+from armillary.measure.weighted_chi2 import weighted_chi2_log_cdf
 
 __all__ = [
     "AlgorithmMatch",
@@ -221,7 +223,9 @@ __all__ = [
     "hutchinson_trace",
     "hutchpp_trace",
     "implicit_ridge_penalty",
+    "inductive_bias_bits",
     "infinite_depth_rule",
+    "intrinsic_dimension",
     "isotropic_double_descent",
     "iterations_at",
     "iterative_newton",
@@ -282,4 +286,5 @@ __all__ = [
     "spectral_outliers",
     "token_margin",
     "tridiagonal",
+    "weighted_chi2_log_cdf",
 ]
