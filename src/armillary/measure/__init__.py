@@ -3,6 +3,7 @@
 from armillary.measure.accuracy import accuracy, cross_entropy
 from armillary.measure.attention import PowerLaw, largest_logit, log_z_drift, power_law
 from armillary.measure.attention_svm import AttentionSVM, TokenMargin, attention_svm, token_margin
+from armillary.measure.bandwidth import approximation_errors, bandwidth_floor
 from armillary.measure.barrier import (
     BezierPath,
     bezier_barrier,
@@ -171,7 +172,9 @@ __all__ = [
     "accuracy",
     "algorithm_match",
     "alternation",
+    "approximation_errors",
     "attention_svm",
+    "bandwidth_floor",
     "batch_noise",
     "bayes_optimal",
     "best_gd_plus_plus",

@@ -13,6 +13,7 @@ from armillary.nn.linear_attention_stack import LinearAttentionStack
 from armillary.nn.mlp import MLP
 from armillary.nn.optimal_activation import HermiteActivation, optimal_activation
 from armillary.nn.random_feature_attention import random_feature_attention
+from armillary.nn.random_features import RandomFeatures, gaussian_bump
 from armillary.nn.tensor_attention import exponential_features, monomial_weights, tensor_attention
 from armillary.nn.three_layer import ThreeLayer
 from armillary.nn.transformer import HOOKS, Transformer, layer_norm
@@ -28,6 +29,7 @@ __all__ = [
     "LinearAttention",
     "LinearAttentionStack",
     "LookupBlock",
+    "RandomFeatures",
     "ThreeLayer",
     "Transformer",
     "affine_biases",
@@ -36,6 +38,7 @@ __all__ = [
     "attention_average",
     "end_to_end",
     "exponential_features",
+    "gaussian_bump",
     "layer_norm",
     "linear_attention",
     "monomial_weights",
