@@ -51,6 +51,7 @@ from armillary.measure.infinite_depth import (
     deep_kernels,
     infinite_depth_rule,
 )
+from armillary.measure.infinite_width import Prediction, arc_cosine, ensemble_size, ntk_gaussian_process
 from armillary.measure.jackknife import Jackknife, jackknife, leave_one_out
 from armillary.measure.kernels import empirical_ntk, kernel_alignment
 from armillary.measure.krylov import KrylovRuns, krylov_runs
@@ -160,6 +161,7 @@ __all__ = [
     "OpposingGroups",
     "Outliers",
     "PowerLaw",
+    "Prediction",
     "RidgePenalty",
     "Ritz",
     "Scatter",
@@ -173,6 +175,7 @@ __all__ = [
     "algorithm_match",
     "alternation",
     "approximation_errors",
+    "arc_cosine",
     "attention_svm",
     "bandwidth_floor",
     "batch_noise",
@@ -195,6 +198,7 @@ __all__ = [
     "early_warning",
     "effective_step",
     "empirical_ntk",
+    "ensemble_size",
     "exact_spectrum",
     "example_overlap",
     "feature_recovery",
@@ -264,6 +268,7 @@ __all__ = [
     "neural_collapse",
     "newton_residuals",
     "newton_schulz_path",
+    "ntk_gaussian_process",
     "nuclear_norm",
     "oddness",
     "one_step_optimum",
