@@ -20,6 +20,7 @@ from armillary.train.layerwise import layerwise_three_layer
 from armillary.train.lazy import lazy_scale, linearized
 from armillary.train.linear import linear_descent
 from armillary.train.linear_attention import fit_linear_attention_stack
+from armillary.train.low_rank import low_rank, low_rank_projected_gradient, supervised_dictionary_loss
 from armillary.train.parametrization import (
     ABC,
     MUP,
@@ -91,6 +92,8 @@ __all__ = [
     "linearized",
     "logistic_gd",
     "logistic_weights",
+    "low_rank",
+    "low_rank_projected_gradient",
     "lr_sensitivity",
     "median_of_means",
     "mutate",
@@ -106,5 +109,6 @@ __all__ = [
     "separate",
     "sgd_boost",
     "span_gradient",
+    "supervised_dictionary_loss",
     "winsorized_mean",
 ]
