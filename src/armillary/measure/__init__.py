@@ -131,6 +131,7 @@ from armillary.measure.spectrum import (
     spectral_outliers,
 )
 from armillary.measure.stability import Stability, batch_noise, mean_square_stability
+from armillary.measure.strip import StripMoments, strip_moments
 from armillary.measure.timeline import GrokkingDelay, Timeline, grokking_delay, oddness, overfitting_timeline
 from armillary.measure.trace import Estimate, frobenius_norm, hutchinson_trace, hutchpp_trace
 from armillary.measure.weighted_chi2 import weighted_chi2_log_cdf
@@ -169,6 +170,7 @@ __all__ = [
     "SoftmaxShift",
     "Spectrum",
     "Stability",
+    "StripMoments",
     "Timeline",
     "TokenMargin",
     "accuracy",
@@ -292,6 +294,7 @@ __all__ = [
     "spectral_density",
     "spectral_norm",
     "spectral_outliers",
+    "strip_moments",
     "token_margin",
     "tridiagonal",
     "weighted_chi2_log_cdf",

@@ -14,6 +14,7 @@ from armillary.train.evolution import (
     seeded_noise,
 )
 from armillary.train.fit import Fit, fit
+from armillary.train.halfspace import CertifiedHalfspace, halfspace_tester_learner, ramp_halfspace
 from armillary.train.hinge import HingeSGD, hinge_sgd
 from armillary.train.kernel_ridge import kernel_ridge, ridge_learning_curve
 from armillary.train.layerwise import layerwise_three_layer
@@ -58,6 +59,7 @@ __all__ = [
     "NTK",
     "STANDARD",
     "Boosted",
+    "CertifiedHalfspace",
     "EdgeTrace",
     "Evolved",
     "FeaturesNear",
@@ -81,6 +83,7 @@ __all__ = [
     "first_weights",
     "fit",
     "fit_linear_attention_stack",
+    "halfspace_tester_learner",
     "hinge_sgd",
     "iterates",
     "kernel_ridge",
@@ -100,6 +103,7 @@ __all__ = [
     "normalized_logistic_gd",
     "parametrize",
     "perceptron_weights",
+    "ramp_halfspace",
     "reduced_gradient",
     "rescale_layers",
     "ridge_classifier",
