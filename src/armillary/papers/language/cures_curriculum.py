@@ -196,5 +196,6 @@ study = Study(
     ],
     dims={"course": ("point",)},
     full={"prompts": 10_000, "dim": 64, "answers": 32, "rollouts": 16, "batch": 256, "steps": 8000},
+    pilot_seeds=range(8),
     figure=figure,
 )

@@ -5,6 +5,8 @@ halfspace. On planted data that would mislead it, it rejects, so that no accepte
 Control: the tests are skipped; for acceptance, the planted data in the place of the Gaussian.
 Scope: five dimensions, Massart noise (three labels of ten flipped near the boundary), and a simplified set of tests: the
 strip's mass and second moments, and fourth moments. Agnostic noise and running times are not here.
+Departures: seven clusters of deviation 0.01. On eight of 0.05 a look found the learner misled in 0.43 of the draws, too few to
+tell whether the tests protect.
 """
 
 import jax
@@ -164,5 +166,6 @@ study = Study(
     ],
     dims=dict.fromkeys(("each_excess", "each_accepted"), ("draw",)),
     full={"dim": 20, "examples": 50_000, "draws": 200},
+    pilot_seeds=range(8),
     figure=figure,
 )
